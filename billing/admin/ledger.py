@@ -1,0 +1,60 @@
+"""The ledger and usage for operators: to look at, never to change."""
+
+from django.contrib import admin
+
+from accounts.admin import ReadOnlyAdmin
+from billing.models import Account, Lease, MediaTask, Transfer, Usage
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnlyAdmin):
+    list_display = ["organization", "kind", "balance_nano", "leased_nano"]
+    list_select_related = ["organization"]
+
+
+@admin.register(Transfer)
+class TransferAdmin(ReadOnlyAdmin):
+    list_display = [
+        "created_at",
+        "organization",
+        "kind",
+        "amount_nano",
+        "balance_after_nano",
+        "reference",
+    ]
+    list_select_related = ["organization"]
+    search_fields = ["reference"]
+
+
+@admin.register(Lease)
+class LeaseAdmin(ReadOnlyAdmin):
+    list_display = [
+        "id",
+        "organization",
+        "holder",
+        "granted_nano",
+        "spent_nano",
+        "expires_at",
+        "closed_at",
+    ]
+    list_select_related = ["organization"]
+
+
+@admin.register(Usage)
+class UsageAdmin(ReadOnlyAdmin):
+    list_display = ["id", "organization", "status", "billed", "model", "provider", "total_nano"]
+    list_select_related = ["organization"]
+    search_fields = ["id"]
+
+
+@admin.register(MediaTask)
+class MediaTaskAdmin(ReadOnlyAdmin):
+    """Videos on their way and what became of them."""
+
+    list_display = (
+        "id", "organization", "created_at", "status", "model_requested", "provider", "region", "polls",
+        "error_code", "finished_at",
+    )  # fmt: skip
+    list_filter = ("status", "provider", "error_code")
+    search_fields = ("id", "upstream_id", "organization__slug")
+    list_select_related = ("organization",)

@@ -1,0 +1,50 @@
+"""The one door to Stripe: the genuine SDK behind a few typed functions.
+
+Amounts are nano-USD on our side and cents on theirs. Every write carries an idempotency key.
+Raises ``PaymentRefused`` for what Stripe or a bank declines, ``PaymentsAway`` where Stripe does not
+answer: nothing is known to have happened, and the same call may be repeated.
+"""
+
+from billing.payments.gate.cards import card, card_of_setup, create_customer, detach_card
+from billing.payments.gate.events import verified
+from billing.payments.gate.hosted import open_setup, open_subscription, open_top_up, session
+from billing.payments.gate.payments import charge_saved_card, create_refund, payment, payments_since
+from billing.payments.gate.sdk import NANO_PER_CENT, client
+from billing.payments.gate.states import (
+    Card,
+    DisputeState,
+    PaidInvoice,
+    Payment,
+    RefundState,
+    Session,
+    SubscriptionState,
+)
+from billing.payments.gate.subscriptions import end_at_period_end, end_now, subscription
+
+__all__ = [
+    "NANO_PER_CENT",
+    "Card",
+    "DisputeState",
+    "PaidInvoice",
+    "Payment",
+    "RefundState",
+    "Session",
+    "SubscriptionState",
+    "card",
+    "card_of_setup",
+    "charge_saved_card",
+    "client",
+    "create_customer",
+    "create_refund",
+    "detach_card",
+    "end_at_period_end",
+    "end_now",
+    "open_setup",
+    "open_subscription",
+    "open_top_up",
+    "payment",
+    "payments_since",
+    "session",
+    "subscription",
+    "verified",
+]

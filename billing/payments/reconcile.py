@@ -1,0 +1,143 @@
+"""Compare Stripe's books with the ledger: credit what no message told us of, and report what differs."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from django.utils import timezone
+
+from accounts.models import Organization
+from billing.errors import PaymentRefused, PaymentsAway
+from billing.models import BillingProfile, Reconciliation, Refund, Subscription, TopUp
+from billing.money import usd_from_nano
+from billing.payments import automatic, gate, reversals, subscriptions, topups
+
+log = structlog.get_logger(__name__)
+
+# A message may be days late; Stripe gives up on one after three.
+LOOK_BACK = timedelta(days=4)
+PAID = (TopUp.Status.SUCCEEDED, TopUp.Status.REFUNDED)
+
+
+@dataclass(slots=True)
+class _Tally:
+    payments: int = 0
+    credited: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+def reconcile(since: datetime | None = None) -> Reconciliation:
+    """Go through every payment since an instant. Raises ``PaymentsAway`` where Stripe does not answer."""
+    since = since or timezone.now() - LOOK_BACK
+    report = Reconciliation.objects.create(since=since)
+    tally = _Tally()
+    seen: set[str] = set()
+    for payment in gate.payments_since(since):
+        seen.add(payment.stripe_id)
+        _compare(payment, tally)
+    ours = TopUp.objects.filter(status__in=PAID, created_at__gte=since + timedelta(minutes=5))
+    for top_up in ours.exclude(stripe_payment_intent_id__in=seen):
+        tally.differences.append(
+            f"{top_up.id} was credited by {top_up.stripe_payment_intent_id}, which Stripe does not list."
+        )
+    for held in Subscription.objects.filter(stripe_id__isnull=False).exclude(
+        ends_at__lte=timezone.now()
+    ):
+        assert held.stripe_id is not None
+        subscriptions.apply(gate.subscription(held.stripe_id))
+    report.payments, report.credited = tally.payments, tally.credited
+    report.differences = tally.differences
+    report.finished_at = timezone.now()
+    report.save()
+    if tally.differences:
+        log.error("stripe_differs", differences=len(tally.differences))
+    return report
+
+
+def chase(older_than: timedelta = timedelta(seconds=30)) -> int:
+    """Ask again about what waits: open top-ups, refunds without an answer, lost disputes still owed.
+
+    Returns how many were looked at. One that cannot be settled does not hold up the rest.
+    """
+    looked = 0
+    for top_up in topups.pending_since(older_than):
+        looked += 1
+        try:
+            topups.sync(top_up)
+        except (PaymentsAway, PaymentRefused, topups.UnexpectedPayment) as error:
+            log.warning("top_up_not_settled", top_up=top_up.id, cause=str(error))
+    waiting = Refund.objects.select_related("top_up", "organization").filter(
+        status=Refund.Status.PENDING, created_at__lt=timezone.now() - older_than
+    )
+    for refund in waiting[:500]:
+        looked += 1
+        try:
+            reversals.send(refund)
+        except PaymentsAway as error:
+            log.warning("refund_not_settled", refund=refund.id, cause=str(error))
+    for organization in reversals.owing():
+        looked += 1
+        reversals.collect_now(organization)
+    return looked
+
+
+def run_automatic() -> int:
+    """Top up every organization that is due; returns for how many a payment was tried."""
+    tried = 0
+    for organization in automatic.due():
+        tried += _tried(organization)
+    return tried
+
+
+def _tried(organization: Organization) -> bool:
+    try:
+        return automatic.run(organization) is not None
+    except (PaymentsAway, topups.UnexpectedPayment) as error:
+        log.warning("automatic_top_up_not_settled", cause=str(error))
+        return True
+
+
+def _compare(payment: gate.Payment, tally: _Tally) -> None:
+    if payment.status != "succeeded":
+        return
+    tally.payments += 1
+    before = TopUp.objects.filter(stripe_payment_intent_id=payment.stripe_id, status__in=PAID)
+    was_known = before.exists()
+    try:
+        top_up = topups.apply(payment)
+    except topups.UnexpectedPayment as error:
+        tally.differences.append(str(error))
+        return
+    if top_up is None:
+        if not payment.top_up and _is_for_a_plan(payment):
+            return
+        tally.differences.append(
+            f"{payment.stripe_id} of {usd_from_nano(payment.amount_nano)} USD is for no top-up of ours."
+        )
+        return
+    tally.credited += not was_known
+    refunded_nano = sum(
+        refund.amount_nano for refund in payment.refunds if refund.status != "failed"
+    )
+    top_up.refresh_from_db()
+    if refunded_nano != top_up.refunded_nano:
+        tally.differences.append(
+            f"{top_up.id}: Stripe refunded {usd_from_nano(refunded_nano)} USD,"
+            f" the ledger {usd_from_nano(top_up.refunded_nano)} USD."
+        )
+    for refund in top_up.refunds.exclude(status=Refund.Status.FAILED):
+        if refund.collected_nano < refund.amount_nano:
+            lost_nano = refund.amount_nano - refund.collected_nano
+            tally.differences.append(
+                f"{refund.id} was made at Stripe; {usd_from_nano(lost_nano)} USD of it was already spent."
+            )
+
+
+def _is_for_a_plan(payment: gate.Payment) -> bool:
+    """Stripe charges a subscription by a payment of its own, to a customer who has one."""
+    tenants = BillingProfile.objects.filter(stripe_customer_id=payment.customer)
+    return bool(
+        Subscription.objects.filter(
+            stripe_id__isnull=False, organization_id__in=tenants.values("organization_id")
+        ).exists()
+    )

@@ -1,0 +1,275 @@
+"""Money on its way back: refunds of what is unused, and disputes that withhold what is contested."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.audit import Actor, record
+from accounts.models import Organization
+from billing import alerts
+from billing.errors import NotRefundable, PaymentRefused, PaymentsAway
+from billing.models import Account, Dispute, Refund, TopUp, Transfer
+from billing.money import usd_from_nano
+from billing.payments import gate
+from billing.services import post
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refundable:
+    """How much of a top-up may go back now, in nano-USD, and why not more."""
+
+    amount_nano: int
+    reason: str
+
+
+def refundable(top_up: TopUp) -> Refundable:
+    """The policy: by card, within its days, and only what is unused. Operators' credits are used first.
+
+    What is unused is what is available, less the credits that use has not consumed yet.
+    """
+    left_nano = top_up.amount_nano - top_up.refunded_nano
+    if top_up.status != TopUp.Status.SUCCEEDED or not left_nano:
+        return Refundable(0, "Only a payment that was received can be refunded.")
+    days = settings.REFUND_WITHIN_DAYS
+    if timezone.now() - (top_up.settled_at or top_up.created_at) > timedelta(days=days):
+        return Refundable(0, f"Refunds are possible within {days} days of the payment.")
+    if any(dispute.status != Dispute.Status.WON for dispute in top_up.disputes.all()):
+        return Refundable(0, "This payment is disputed at the bank; the money goes back that way.")
+    accounts = {
+        account.kind: account for account in Account.objects.for_organization(top_up.organization)
+    }
+    wallet = accounts[Account.Kind.WALLET]
+    available_nano = wallet.balance_nano - wallet.leased_nano - wallet.frozen_nano
+    credited_nano = -accounts[Account.Kind.CREDIT].balance_nano
+    used_nano = accounts[Account.Kind.REVENUE].balance_nano
+    unused_nano = available_nano - max(credited_nano - used_nano, 0)
+    amount_nano = max(min(left_nano, unused_nano), 0)
+    # Stripe refunds in cents.
+    amount_nano -= amount_nano % gate.NANO_PER_CENT
+    if amount_nano == left_nano:
+        return Refundable(amount_nano, "")
+    return Refundable(amount_nano, "The rest is used, on hold, or was a credit.")
+
+
+def refund(top_up: TopUp, amount_nano: int, *, reason: str, actor: Actor) -> Refund:
+    """Take unused money off the balance and send it back to its card.
+
+    Raises ``NotRefundable`` where it is more than the policy allows. Where Stripe does not answer,
+    the refund stays pending and is sent again under the same key.
+    """
+    made = _take(top_up, amount_nano, reason=reason, actor=actor)
+    try:
+        send(made)
+    except PaymentsAway:
+        log.warning("refund_unknown", refund=made.id)
+    made.refresh_from_db()
+    return made
+
+
+def send(made: Refund) -> None:
+    """Ask Stripe for a refund that is pending; repeated, it is the same refund."""
+    assert made.top_up.stripe_payment_intent_id is not None
+    try:
+        state = gate.create_refund(
+            payment_id=made.top_up.stripe_payment_intent_id,
+            refund=made.id,
+            amount_nano=made.amount_nano,
+        )
+    except PaymentRefused:
+        with transaction.atomic():
+            _lock(made.organization)
+            top_up = TopUp.objects.select_for_update().get(pk=made.top_up_id)
+            _give_back(top_up, Refund.objects.select_for_update().get(pk=made.pk))
+        return
+    with transaction.atomic():
+        _lock(made.organization)
+        apply_refund(TopUp.objects.select_for_update().get(pk=made.top_up_id), state)
+
+
+@transaction.atomic
+def _take(top_up: TopUp, amount_nano: int, *, reason: str, actor: Actor) -> Refund:
+    organization = top_up.organization
+    _lock(organization)
+    top_up = (
+        TopUp.objects.select_for_update(of=("self",))
+        .select_related("organization")
+        .get(pk=top_up.pk)
+    )
+    allowed = refundable(top_up)
+    if not 0 < amount_nano <= allowed.amount_nano or amount_nano % gate.NANO_PER_CENT:
+        raise NotRefundable(
+            f"{usd_from_nano(allowed.amount_nano)} USD of this payment can be refunded now."
+            f" {allowed.reason}".strip()
+        )
+    made: Refund = Refund.objects.create(
+        organization=organization,
+        top_up=top_up,
+        amount_nano=amount_nano,
+        collected_nano=amount_nano,
+        reason=reason[:200],
+    )
+    _debit(organization, made, amount_nano)
+    _mark(top_up, amount_nano)
+    record(
+        organization, actor, "top_up.refunded", top_up.id,
+        after={"refund": made.id, "amount_usd": usd_from_nano(amount_nano), "reason": reason},
+    )  # fmt: skip
+    return made
+
+
+def apply_refund(top_up: TopUp, state: gate.RefundState) -> None:
+    """Bring a refund to where it stands at Stripe; inside a transaction that holds the wallet.
+
+    One that was made at Stripe itself takes from the balance what is there of it.
+    """
+    organization = top_up.organization
+    made = Refund.objects.select_for_update().filter(stripe_id=state.stripe_id).first()
+    if made is None and state.ours:
+        made = (
+            Refund.objects.select_for_update()
+            .for_organization(organization)
+            .filter(pk=state.ours, stripe_id=None)
+            .first()
+        )
+        if made is not None:
+            made.stripe_id = state.stripe_id
+            made.save(update_fields=["stripe_id"])
+    if made is None:
+        if state.status == "failed":
+            return
+        wallet = _lock(organization)
+        collected_nano = min(state.amount_nano, wallet.balance_nano - wallet.leased_nano)
+        made = Refund.objects.create(
+            organization=organization,
+            top_up=top_up,
+            amount_nano=state.amount_nano,
+            collected_nano=collected_nano,
+            reason="Made at Stripe",
+            stripe_id=state.stripe_id,
+        )
+        if collected_nano:
+            _debit(organization, made, collected_nano)
+        _mark(top_up, state.amount_nano)
+    if state.status == "failed":
+        _give_back(top_up, made)
+    elif state.status == "succeeded" and made.status == Refund.Status.PENDING:
+        made.status = Refund.Status.SUCCEEDED
+        made.save(update_fields=["status"])
+
+
+def apply_dispute(top_up: TopUp, state: gate.DisputeState) -> None:
+    """Bring a dispute to where it stands at Stripe; inside a transaction that holds the wallet."""
+    organization = top_up.organization
+    dispute, is_new = Dispute.objects.select_for_update().get_or_create(
+        stripe_id=state.stripe_id,
+        defaults={
+            "organization": organization,
+            "top_up": top_up,
+            "amount_nano": state.amount_nano,
+        },
+    )
+    if is_new:
+        alerts.disputed(dispute)
+    if state.status != Dispute.Status.OPEN and dispute.status == Dispute.Status.OPEN:
+        dispute.status = state.status
+        dispute.closed_at = timezone.now()
+        dispute.save(update_fields=["status", "closed_at"])
+        alerts.dispute_closed(dispute)
+        collect(organization)
+
+
+def collect(organization: Organization) -> None:
+    """Take from the balance what lost disputes are still owed, as far as it goes.
+
+    Inside a transaction; a lease under way keeps its money.
+    """
+    for dispute in (
+        Dispute.objects.for_organization(organization)
+        .filter(status=Dispute.Status.LOST, collected_nano__lt=F("amount_nano"))
+        .order_by("id")
+    ):
+        wallet = _lock(organization)
+        dispute = Dispute.objects.select_for_update().get(pk=dispute.pk)
+        owed_nano = dispute.amount_nano - dispute.collected_nano
+        amount_nano = min(owed_nano, wallet.balance_nano - wallet.leased_nano)
+        if amount_nano <= 0:
+            continue
+        post(
+            organization,
+            Transfer.Kind.DISPUTE,
+            debit=Account.Kind.WALLET,
+            credit=Account.Kind.FUNDING,
+            amount_nano=amount_nano,
+            reference=f"dispute:{dispute.id}:{dispute.collected_nano}",
+            description="Taken back by the cardholder's bank",
+            from_frozen=True,
+        )
+        dispute.collected_nano += amount_nano
+        dispute.save(update_fields=["collected_nano"])
+
+
+@transaction.atomic
+def collect_now(organization: Organization) -> None:
+    """``collect`` in a transaction of its own."""
+    collect(organization)
+
+
+def owing() -> list[Organization]:
+    """Organizations whose lost disputes are not wholly collected."""
+    owed = Dispute.objects.filter(
+        status=Dispute.Status.LOST, collected_nano__lt=F("amount_nano")
+    ).values("organization_id")
+    return list(Organization.objects.filter(pk__in=owed))
+
+
+def _lock(organization: Organization) -> Account:
+    wallet: Account = Account.objects.select_for_update(no_key=True).get(
+        organization=organization, kind=Account.Kind.WALLET
+    )
+    return wallet
+
+
+def _debit(organization: Organization, made: Refund, amount_nano: int) -> None:
+    post(
+        organization,
+        Transfer.Kind.REFUND,
+        debit=Account.Kind.WALLET,
+        credit=Account.Kind.FUNDING,
+        amount_nano=amount_nano,
+        reference=f"refund:{made.id}",
+        description=f"Refund of {made.top_up_id}",
+        # What is withheld for a dispute does not stop what has already left at Stripe.
+        from_frozen=made.stripe_id is not None,
+    )
+
+
+def _give_back(top_up: TopUp, made: Refund) -> None:
+    if made.status == Refund.Status.FAILED:
+        return
+    if made.collected_nano:
+        post(
+            made.organization,
+            Transfer.Kind.REFUND,
+            debit=Account.Kind.FUNDING,
+            credit=Account.Kind.WALLET,
+            amount_nano=made.collected_nano,
+            reference=f"refund-failed:{made.id}",
+            description="The refund failed; the money is back",
+        )
+    made.status = Refund.Status.FAILED
+    made.save(update_fields=["status"])
+    _mark(top_up, -made.amount_nano)
+
+
+def _mark(top_up: TopUp, amount_nano: int) -> None:
+    top_up.refunded_nano += amount_nano
+    whole = top_up.refunded_nano == top_up.amount_nano
+    top_up.status = TopUp.Status.REFUNDED if whole else TopUp.Status.SUCCEEDED
+    top_up.save(update_fields=["refunded_nano", "status"])

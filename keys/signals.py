@@ -1,0 +1,28 @@
+"""Keys do not outlive who made them, nor their organization."""
+
+from typing import Any
+
+from django.db.models import Q
+from django.dispatch import receiver
+
+from accounts.audit import Actor
+from accounts.models import Membership, Organization
+from accounts.signals import member_leaves, organization_closes
+from keys.models import ApiKey
+from keys.services import revoke
+
+
+@receiver(member_leaves)
+def revoke_keys_of_a_leaving_member(membership: Membership, actor: Actor, **_: Any) -> None:
+    """What somebody may have copied stops working when they leave."""
+    for key in ApiKey.objects.for_organization(membership.organization).filter(
+        Q(created_by=membership.user_id) | Q(rotated_by=membership.user_id), revoked_at=None
+    ):
+        revoke(key, actor=actor)
+
+
+@receiver(organization_closes)
+def revoke_every_key(organization: Organization, actor: Actor, **_: Any) -> None:
+    """A closed organization makes no calls."""
+    for key in ApiKey.with_hidden.for_organization(organization).filter(revoked_at=None):
+        revoke(key, actor=actor)

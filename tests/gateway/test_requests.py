@@ -1,0 +1,115 @@
+"""Malformed, oversized and misdirected requests: refused fast, in the protocol's shape."""
+
+import pytest
+
+from tests import factories
+from tests.live import Gateway
+
+NESTED = "[" * 100_000 + "]" * 100_000
+BODIES = {
+    "empty": b"",
+    "not json": b"hello",
+    "array": b"[]",
+    "number": b"7",
+    "trailing": b'{"model":"x"} x',
+    "nan": b'{"model":"deepseek-v3.2","messages":[{"role":"user","content":"x"}],"temperature":NaN}',
+    "bom": b'\xef\xbb\xbf{"model":"x"}',
+    "latin-1": '{"model":"é"}'.encode("latin-1"),
+    "nested": b'{"model":"deepseek-v3.2","messages":' + NESTED.encode() + b"}",
+    "no model": b'{"messages":[{"role":"user","content":"x"}]}',
+    "no messages": b'{"model":"deepseek-v3.2"}',
+    "no message": b'{"model":"deepseek-v3.2","messages":[]}',
+    "messages of text": b'{"model":"deepseek-v3.2","messages":["x"]}',
+    "max_tokens text": b'{"model":"deepseek-v3.2","messages":[{"role":"user","content":"x"}],"max_tokens":"5"}',
+    "max_tokens negative": b'{"model":"deepseek-v3.2","messages":[{"role":"user","content":"x"}],"max_tokens":-1}',
+    "n huge": b'{"model":"deepseek-v3.2","messages":[{"role":"user","content":"x"}],"n":1000}',
+    "stream text": b'{"model":"deepseek-v3.2","messages":[{"role":"user","content":"x"}],"stream":"yes"}',
+    "unknown wish": b'{"model":"deepseek-v3.2","messages":[{"role":"user","content":"x"}],"provider":{"always":["x"]}}',
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_what_is_no_chat_request_is_a_400(gateway: Gateway, name: str) -> None:
+    tenant = factories.organization(credit_nano=1_000_000_000)
+
+    response = gateway.http.post(
+        f"{gateway.url}/v1/chat/completions",
+        headers={
+            "authorization": f"Bearer {factories.key(tenant).secret}",
+            "content-type": "application/json",
+        },
+        content=BODIES[name],
+    )
+
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["nope", "nope/deepseek-v3.2", "azure/nope", "tokenhub/nope", "tokenhub/", "DeepSeek-V3.2",
+     " deepseek-v3.2", "../deepseek-v3.2", "deepseek-v3.2/", "a/b/c", "模型", "\x00"],
+)  # fmt: skip
+def test_an_unknown_model_is_a_404(gateway: Gateway, model: str) -> None:
+    tenant = factories.organization(credit_nano=1_000_000_000)
+
+    response = gateway.chat(factories.key(tenant).secret, model)
+
+    assert response.status_code == 404, response.text
+    assert response.json()["error"]["code"] == "model_not_found"
+
+
+def test_a_model_of_another_modality_is_refused_with_its_rule(gateway: Gateway) -> None:
+    tenant = factories.organization(credit_nano=1_000_000_000)
+
+    response = gateway.chat(factories.key(tenant).secret, "wan2.6-t2i")
+
+    assert response.status_code == 403
+    assert {e["rule"] for e in response.json()["error"]["excluded"]} == {"wrong_modality"}
+
+
+def test_a_name_of_ten_kilobytes_is_a_400(gateway: Gateway) -> None:
+    tenant = factories.organization(credit_nano=1_000_000_000)
+
+    assert gateway.chat(factories.key(tenant).secret, "x" * 10_000).status_code == 400
+
+
+def test_a_body_beyond_the_limit_is_a_413(gateway: Gateway) -> None:
+    secret = factories.key(factories.organization()).secret
+
+    response = gateway.http.post(
+        f"{gateway.url}/v1/chat/completions",
+        headers={"authorization": f"Bearer {secret}", "content-type": "application/json"},
+        content=b" " * (33 * 1024 * 1024),
+    )
+
+    assert response.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/v1/models", 405),
+        ("GET", "/v1/nothing", 404),
+    ],
+)
+def test_a_wrong_method_or_path_is_said_so(
+    gateway: Gateway, method: str, path: str, status: int
+) -> None:
+    response = gateway.http.request(method, gateway.url + path)
+
+    assert response.status_code == status
+    assert response.json()["error"]["message"]
+
+
+def test_another_content_type_is_a_415(gateway: Gateway) -> None:
+    secret = factories.key(factories.organization()).secret
+
+    response = gateway.http.post(
+        f"{gateway.url}/v1/chat/completions",
+        headers={"authorization": f"Bearer {secret}", "content-type": "text/plain"},
+        content=b"{}",
+    )
+
+    assert response.status_code == 415

@@ -1,0 +1,78 @@
+"""A charge of what nobody was given is taken back in the end, whatever goes wrong meanwhile (P1, R4)."""
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from tokenhub.gateway import undelivered
+from tokenhub.gateway.journal import Journal, abandoned
+from tokenhub.gateway.undelivered import Undelivered
+
+
+@pytest.fixture
+def trouble(monkeypatch: Any) -> list[Any]:
+    """What goes wrong, one after the other; then what was taken back."""
+    happens: list[Any] = []
+
+    def take_back(ids: list[str], *, reason: str) -> int:
+        if happens and isinstance(happens[0], Exception):
+            raise happens.pop(0)
+        happens.append(sorted(ids))
+        return len(ids)
+
+    monkeypatch.setattr(undelivered, "take_back", take_back)
+    monkeypatch.setattr(undelivered, "RETRY_S", 0.0)
+    monkeypatch.setattr(undelivered, "STOP_WITHIN_S", 0.3)
+    return happens
+
+
+def marked(directory: Path) -> list[uuid.UUID]:
+    """What the journal of a process that is gone still has."""
+    return [request for _, pending in abandoned(directory) for request in pending]
+
+
+def test_it_is_tried_until_it_works_and_marked_until_then(
+    tmp_path: Path, trouble: list[Any]
+) -> None:
+    trouble += [
+        OperationalError("the database system is starting up"),
+        OperationalError("no connection"),
+    ]
+    requests = [uuid.uuid4(), uuid.uuid4()]
+
+    async def run() -> None:
+        journal = Journal(tmp_path, "mine")
+        books = Undelivered(journal)
+        books.add({request: journal.pending(request) for request in requests})
+        await books.stop()
+        assert books.slots == frozenset()
+        journal.close(books.slots)
+
+    asyncio.run(run())
+
+    assert trouble == [sorted(f"req_{request.hex}" for request in requests)]
+    assert marked(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_not_done_at_the_end_is_left_to_the_next_process(
+    tmp_path: Path, trouble: list[Any]
+) -> None:
+    trouble += [OperationalError("away")] * 1_000_000
+    owed, delivered = uuid.uuid4(), uuid.uuid4()
+
+    async def run() -> None:
+        journal = Journal(tmp_path, "mine")
+        books = Undelivered(journal)
+        journal.pending(delivered)  # its client hung up: it was complete, and is paid for
+        books.add({owed: journal.pending(owed)})
+        await books.stop()
+        journal.close(books.slots)
+
+    asyncio.run(run())
+
+    assert marked(tmp_path) == [owed]

@@ -1,0 +1,1 @@
+"""A module per resource: its objects, what may be sent, and its operations."""

@@ -1,0 +1,97 @@
+"""The gateway's own way to PostgreSQL: few connections, plain statements, and a clear word when it is away."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+import structlog
+
+log = structlog.get_logger(__name__)
+
+APPLICATION = "tokenhub-gateway"
+CONNECT_TIMEOUT_S = 3
+STATEMENT_TIMEOUT_S = 10
+
+
+Arguments = Sequence[object] | Mapping[str, object]
+
+
+class DatabaseAway(Exception):
+    """No answer from PostgreSQL. Whether the last statement took effect is unknown."""
+
+
+class Link:
+    """One connection that is opened when needed and again after it broke. One statement at a time."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._lock = asyncio.Lock()
+
+    async def fetch(
+        self, statement: str, arguments: Arguments = (), *, once: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement in its own transaction and return its rows.
+
+        A connection that turns out to be dead is replaced once, so a statement must be one that may
+        run twice; one whose second answer says nothing of the first is run ``once``. Raises
+        ``DatabaseAway`` where the database does not answer, and psycopg's own errors for what it refused.
+        """
+        async with self._lock:
+            if self._connection is not None:
+                try:
+                    return await self._fetch(statement, arguments)
+                except DatabaseAway:
+                    if once:
+                        raise
+                    log.info("connection_replaced", application=self._name)
+            return await self._fetch(statement, arguments)
+
+    async def _fetch(self, statement: str, arguments: Arguments) -> list[tuple[Any, ...]]:
+        try:
+            async with asyncio.timeout(STATEMENT_TIMEOUT_S):
+                if self._connection is None:
+                    self._connection = await connect(self._url, self._name)
+                return await self._run(statement, arguments)
+        except (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            OSError,
+            TimeoutError,
+        ) as error:
+            await self._drop()
+            raise DatabaseAway(type(error).__name__) from error
+        except asyncio.CancelledError:
+            await self._drop()
+            raise
+
+    async def _run(self, statement: str, arguments: Arguments) -> list[tuple[Any, ...]]:
+        assert self._connection is not None
+        cursor = await self._connection.execute(statement, arguments)
+        return await cursor.fetchall() if cursor.description else []
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        async with self._lock:
+            await self._drop()
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+async def connect(url: str, name: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    """An autocommit connection that notices a dead peer by itself."""
+    return await psycopg.AsyncConnection.connect(
+        url,
+        autocommit=True,
+        application_name=f"{APPLICATION}-{name}",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+    )

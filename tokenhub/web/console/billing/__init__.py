@@ -1,0 +1,1 @@
+"""The rooms about money: balance, ledger, top-ups, cards, profile, invoices, plan, budgets."""
