@@ -114,6 +114,8 @@ def test_nothing_private_stays_in_the_browser(
 
     page.locator("summary[aria-label='Your account']").click()
     page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{site.url}/")
+    expect(page.get_by_role("link", name="Sign in").first).to_be_attached()
     page.go_back()
 
     assert "Private Name Ltd" not in page.content()

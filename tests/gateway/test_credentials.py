@@ -102,15 +102,16 @@ def test_operators_are_told_once_and_the_alarm_ends_when_it_is_replaced(
     record([refusal, refusal])
     mail.outbox.clear()
 
-    assert (mail_alarms(), mail_alarms()) == (1, 0)
+    mail_alarms()
+    mail_alarms()
 
-    (message,) = mail.outbox
+    # Of this credential: the gateway may still be writing down what was refused before this test.
+    (message,) = [told for told in mail.outbox if replaced in str(told.body)]
     assert "SambaNova" in message.subject
     assert first_of(endpoint) not in message.subject + str(message.body)
     assert secrets_of(Endpoint.objects.get(pk=endpoint.pk))[0].alarmed
     Endpoint.objects.filter(pk=endpoint.pk).update(credential="sim-sambanova")
     mail_alarms()
-    # Of this credential: the gateway may still be writing down what was refused before this test.
     of_it = CredentialAlarm.objects.filter(endpoint=endpoint, fingerprint=replaced)
     assert [alarm.cleared_at is None for alarm in of_it] == [False]
 
