@@ -33,7 +33,7 @@ def free_port() -> int:
             return port
 
 
-def eventually(probe: Callable[[], T], *, within_s: float = 10.0, what: str = "it") -> T:
+def eventually(probe: Callable[[], T], *, within_s: float = 30.0, what: str = "it") -> T:
     """Poll until ``probe`` returns something true; its value. Fails after the deadline."""
     deadline = time.monotonic() + within_s
     while True:

@@ -5,15 +5,19 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.processes import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 
 
+# How long something may take to appear, on a machine that runs other tests beside it.
+expect.set_options(timeout=20_000)
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("Chromium is not installed")
     # Playwright's own loop must not make Django think that it is called from one.
@@ -21,6 +25,14 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A browser without a page, and none is left open: the console's pages ask for news for ever."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 @pytest.fixture(scope="session")

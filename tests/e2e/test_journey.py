@@ -41,6 +41,7 @@ def test_from_sign_up_to_the_first_call_explained(
     assert response.status_code == 200
     page.get_by_role("link", name="I have saved it").click()
     expect(page.locator("#secret")).to_have_count(0)
+    page.wait_for_load_state()
     assert secret not in page.content()
     with pytest.raises(PlaywrightError, match="ERR_CACHE_MISS"):  # nothing was kept to go back to
         page.go_back()

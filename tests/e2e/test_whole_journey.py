@@ -57,7 +57,7 @@ def test_from_signing_up_to_the_invoice(
     guest.get_by_label("Email").fill(colleague.email)
     guest.get_by_label("Password").fill(factories.PASSWORD)
     guest.get_by_role("button", name="Sign in", exact=True).click()
-    guest.wait_for_load_state()
+    guest.wait_for_url(lambda url: "/login/" not in url)
     guest.goto(f"{site.url}{sign_in_path}")
     guest.get_by_role("button", name="Join as Viewer").click()
     guest.wait_for_url(f"{home}/")
@@ -99,6 +99,7 @@ def _first_key(page: Page) -> str:
     page.get_by_role("button", name="Create key").click()
     secret = page.locator("#secret").inner_text()
     page.get_by_role("link", name="I have saved it").click()
+    expect(page.locator("#secret")).to_have_count(0)
     return secret
 
 

@@ -68,6 +68,18 @@ def test_a_max_cost_that_is_no_amount_is_refused(gateway: Gateway, value: object
     assert refused.json()["error"]["param"].startswith("provider")
 
 
+def test_a_max_cost_in_the_wrong_place_is_refused_not_ignored(gateway: Gateway) -> None:
+    secret = factories.key(factories.organization(credit_nano=USD)).secret
+    mark = marker()
+
+    refused = gateway.chat(secret, text=f"[[id={mark}]]", max_cost=0.05)
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "max_cost"
+    assert "provider" in refused.json()["error"]["message"]
+    assert gateway.providers.calls(marker=mark) == []
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_where_max_tokens_is_not_given_max_cost_limits_the_answer(
     gateway: Gateway, stream: bool

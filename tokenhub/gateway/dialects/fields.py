@@ -90,6 +90,12 @@ def check_model(model: str) -> None:
 
 def take_routing(fields: Fields) -> tuple[ProviderOptions, Boundaries | None]:
     """Our own ``provider``, taken out of the fields: wishes, and the boundary they make."""
+    if "max_cost" in fields:
+        # No dialect has such a field: who writes it there means ours, and relies on a limit of money.
+        raise InvalidRequest(
+            '“max_cost” belongs into “provider”: {"provider": {"max_cost": 0.05}}.',
+            param="max_cost",
+        )
     if "provider" not in fields:
         return _NO_WISHES, None
     options: ProviderOptions = take(fields, "provider", ProviderOptions) or ProviderOptions()

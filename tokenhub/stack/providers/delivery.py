@@ -120,6 +120,8 @@ class Delivery(asyncio.Protocol):
         self._done()
 
     def _reset(self) -> None:
+        if self._transport.is_closing():
+            return  # the caller was first
         connection = self._transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
