@@ -61,8 +61,9 @@ def test_200_parallel_calls_on_a_balance_for_50(patient: Gateway) -> None:
     left = balance_of(tenant).balance_nano
     assert served + refused == 200, Counter(outcome.status for outcome in outcomes)
     assert left == (50 - served) * cost
-    # The last are refused for their highest possible cost: 21 bytes of prompt and 8 for the message.
-    highest = ((21 + 8) * 280 + 12 * 400) * 103 // 100
+    # The last are refused for their highest possible cost: the bytes of the messages, and 16 for what is around them.
+    prompt = len('[{"role":"user","content":"Hello [[tokens=12]]"}]') + 16
+    highest = (prompt * 280 + 12 * 400) * 103 // 100
     assert left < highest <= left + cost
     assert Transfer.objects.filter(organization=tenant, kind="usage").count() == served
 

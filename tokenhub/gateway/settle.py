@@ -69,6 +69,16 @@ class Result(msgspec.Struct, kw_only=True):
     first_token_ms: int | None = None
     session_id: str = ""
 
+    @property
+    def told(self) -> bool:
+        """Whether it says anything that its charge does not depend on."""
+        return self.routing is not EMPTY_JSON or self.attempts is not EMPTY_LIST
+
+    def tell_nothing(self) -> None:
+        """Leave out what its charge does not depend on."""
+        self.routing, self.attempts = EMPTY_JSON, EMPTY_LIST
+        self.session_id = self.model_requested = ""
+
 
 class _Entry:
     __slots__ = ("abandoned", "durable", "on_durable", "ready_s", "result", "slot")
@@ -195,10 +205,7 @@ class Settler:
 
     async def _write(self, group: list[_Entry]) -> None:
         group_id = uuid7()
-        arguments = (
-            group_id.hex.encode(),
-            msgspec.json.encode([entry.result for entry in group]),
-        )
+        arguments = (group_id.hex.encode(), _encoded([entry.result for entry in group]))
         while True:
             try:
                 rows = await self._link.fetch(SETTLE, arguments)
@@ -234,10 +241,16 @@ class Settler:
             for entry in group:
                 await self._write([entry])
             return
+        (entry,) = group
         log.error(
-            "result_refused", request_id=f"req_{group[0].result.id.hex}", sqlstate=error.sqlstate
+            "result_refused", request_id=f"req_{entry.result.id.hex}", sqlstate=error.sqlstate
         )
-        self._finish(group[0], charged=False)
+        if entry.result.told:
+            # What it says of its way must not make a call free.
+            entry.result.tell_nothing()
+            await self._write(group)
+            return
+        self._finish(entry, charged=False)
 
     def _finish(self, entry: _Entry, *, charged: bool, known: bool = True) -> None:
         on_durable, entry.on_durable = entry.on_durable, None
@@ -251,6 +264,12 @@ class Settler:
             entry.durable.set_result(None)
         else:
             entry.durable.set_exception(UnbillableResult())
+
+
+def _encoded(results: list[Result]) -> bytes:
+    """As the database takes it, whose texts cannot have a NUL: a client or a provider may have sent one."""
+    encoded = msgspec.json.encode(results)
+    return encoded.replace(b"\\u0000", b"\\ufffd") if b"\\u0000" in encoded else encoded
 
 
 def _ids(listed: bytes) -> frozenset[uuid.UUID]:

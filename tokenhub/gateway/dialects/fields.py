@@ -12,6 +12,7 @@ from tokenhub.gateway.dialects.base import Fields
 from tokenhub.gateway.errors import InvalidRequest
 
 MAX_NAME = 200
+MAX_NAMES = 50
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -104,6 +105,15 @@ def take_routing(fields: Fields) -> tuple[ProviderOptions, Boundaries | None]:
         raise InvalidRequest(
             "“provider.sort” must be price, latency or throughput.", param="provider.sort"
         )
+    for name in ("only", "ignore", "order", "regions"):
+        named: list[str] = getattr(options, name)
+        if len(named) > MAX_NAMES or not all(
+            one.isprintable() and len(one) <= MAX_NAME for one in named
+        ):
+            raise InvalidRequest(
+                f"“provider.{name}” must be at most {MAX_NAMES} names of at most {MAX_NAME} characters.",
+                param=f"provider.{name}",
+            )
     try:
         if options.max_cost_nano is not None and options.max_cost_nano <= 0:
             raise ValueError("not more than nothing")

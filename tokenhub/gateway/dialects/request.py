@@ -13,9 +13,15 @@ from tokenhub.gateway.dialects.fields import ProviderOptions, take
 from tokenhub.gateway.errors import InvalidRequest
 
 MAX_OUTPUT = 10_000_000
-# What a picture or file by URL may cost in prompt tokens, beyond what its bytes in the request say.
+# What these may cost in prompt tokens beyond what their bytes in the request say. Of a PDF providers read up to
+# a hundred pages, each as its text and as a picture (Anthropic's and OpenAI's guides to PDFs: up to 3,000 a page).
 IMAGE_TOKENS = 8_192
-MESSAGE_TOKENS = 8
+FILE_TOKENS = 300_000
+TEMPLATE_TOKENS = 16
+_UNREAD = frozenset(
+    {"model", "provider", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens",
+     "temperature", "top_p", "top_k", "n", "seed", "stop", "user", "metadata", "prompt_cache_key", "tool_choice"}
+)  # fmt: skip
 _NO_ID = uuid.UUID(int=0)
 
 
@@ -88,9 +94,20 @@ def conversation_of(session_id: str, cache_key: str | None, beginning: Iterable[
     return digest.digest()
 
 
-def count_marks(raw: bytes, *marks: bytes) -> int:
-    """How often parts of some kind occur in raw JSON, at least: each mark stands for one."""
-    return sum(raw.count(mark) for mark in marks)
+def begins_with(raw: msgspec.Raw) -> bytes:
+    """The first byte of JSON, which says what kind it is of."""
+    return bytes(memoryview(raw)[:1])
+
+
+def bound_of(fields: Fields, *, pictures: int, files: int) -> int:
+    """No tokenizer makes more tokens of a request than this.
+
+    Of text none makes more than it has bytes, and a message has more bytes around it than a model's template has
+    tokens. All fields count but those that no model reads: a provider may read what is not known here. What is only
+    referred to counts as the most that it may be.
+    """
+    text = sum([memoryview(raw).nbytes for name, raw in fields.items() if name not in _UNREAD])
+    return TEMPLATE_TOKENS + text + IMAGE_TOKENS * pictures + FILE_TOKENS * files
 
 
 def forget_old_thinking(messages: list[dict[str, Any]]) -> None:

@@ -14,9 +14,9 @@ from tokenhub.gateway.dialects.fields import (
     take_routing,
 )
 from tokenhub.gateway.dialects.request import (
-    IMAGE_TOKENS,
-    MESSAGE_TOKENS,
     TextRequest,
+    begins_with,
+    bound_of,
     check_max_tokens,
     conversation_of,
     take_max_tokens,
@@ -26,31 +26,35 @@ from tokenhub.gateway.errors import InvalidRequest
 MAX_CHOICES = 128
 
 _NULL = msgspec.Raw(b"null")
+# How content begins that is text, or absent.
+_PLAIN = (b'"', b"n")
+
+
+# What a provider would do for a price of its own, which no offering lists, and the values that do not ask for it.
+_PRICED = frozenset(
+    {"web_search_options", "search_parameters", "enable_search", "search_options", "plugins", "audio", "modalities"}
+)  # fmt: skip
+_NOT_ASKED = (b"null", b"false", b"[]", b"{}", b'["text"]')
+_PARTS = frozenset({"text", "refusal", "thinking", "redacted_thinking", "image_url", "file"})
+_TOOLS = ("function", "custom")
 
 
 class _Message(msgspec.Struct):
     role: str
     content: msgspec.Raw = _NULL
-    name: msgspec.Raw = _NULL
-    reasoning_content: msgspec.Raw = _NULL
-    tool_calls: msgspec.Raw = _NULL
-    tool_call_id: msgspec.Raw = _NULL
-    function_call: msgspec.Raw = _NULL
-    thinking_blocks: msgspec.Raw = _NULL
-
-    def size(self) -> int:
-        """The bytes of everything in it that becomes prompt."""
-        prompt = (
-            self.content, self.name, self.reasoning_content, self.tool_calls, self.tool_call_id,
-            self.function_call, self.thinking_blocks,
-        )  # fmt: skip
-        return len(b"".join(prompt)) - _ABSENT
 
 
-# Six fields that are mostly absent, each counted as the four bytes of ``null``.
-_ABSENT = 6 * len(b"null")
-# What else of a request becomes prompt.
-_PROMPT_FIELDS = ("tools", "functions", "response_format", "prediction")
+class _File(msgspec.Struct):
+    file_id: str | None = None
+
+
+class _Part(msgspec.Struct):
+    type: str
+    file: _File | None = None
+
+
+class _Tool(msgspec.Struct):
+    type: str = "function"
 
 
 class _StreamOptions(msgspec.Struct):
@@ -72,12 +76,13 @@ class _Known(msgspec.Struct):
     max_completion_tokens: int | None = None
     max_tokens: int | None = None
     response_format: _ResponseFormat | None = None
-    tools: list[msgspec.Raw] | None = None
+    tools: list[_Tool] | None = None
     prompt_cache_key: str | None = None
 
 
 _known = msgspec.json.Decoder(_Known)
 _messages = msgspec.json.Decoder(list[_Message])
+_parts = msgspec.json.Decoder(list[_Part])
 
 
 def parse(body: bytes, session_id: str) -> TextRequest:
@@ -97,11 +102,15 @@ def parse(body: bytes, session_id: str) -> TextRequest:
     if known.max_completion_tokens is not None:
         limit_name, limit = "max_completion_tokens", known.max_completion_tokens
     check_max_tokens(limit_name, limit)
-    images = 0
-    for message in messages:
-        content = bytes(message.content)
-        if content.startswith(b"["):
-            images += (content.count(b'"image_url"') + 1) // 2
+    if not _PRICED.isdisjoint(fields):
+        _check_priced(fields)
+    for number, tool in enumerate(known.tools or ()):
+        if tool.type not in _TOOLS:
+            raise InvalidRequest(
+                f"“tools[{number}].type”: only functions are offered here, not {tool.type[:60]!r}.",
+                param=f"tools[{number}].type",
+            )
+    pictures, files = _attached(messages)
     options, boundaries = take_routing(fields)
     return TextRequest(
         shape="openai",
@@ -113,9 +122,9 @@ def parse(body: bytes, session_id: str) -> TextRequest:
         choices=choices or 1,
         max_tokens=limit,
         max_tokens_field=limit_name,
-        capabilities=_capabilities(known, fields, images),
+        capabilities=_capabilities(known, fields, pictures),
         conversation=conversation_of(session_id, known.prompt_cache_key, _beginning(messages)),
-        input_bound=_input_bound(fields, messages, images),
+        input_bound=bound_of(fields, pictures=pictures, files=files),
         options=options,
         boundaries=boundaries,
         session_id=session_id,
@@ -136,9 +145,46 @@ def _read_carefully(fields: Fields) -> _Known:
         max_completion_tokens=take(fields, "max_completion_tokens", int),
         max_tokens=limit,
         response_format=take(fields, "response_format", _ResponseFormat),
-        tools=take(fields, "tools", list[msgspec.Raw]),
+        tools=take(fields, "tools", list[_Tool]),
         prompt_cache_key=take(fields, "prompt_cache_key", str),
     )
+
+
+def _attached(messages: list[_Message]) -> tuple[int, int]:
+    """How many pictures and files come with the messages; ``InvalidRequest`` for a part that is neither nor text."""
+    pictures = files = 0
+    for number, message in enumerate(messages):
+        if begins_with(message.content) in _PLAIN:
+            continue
+        where = f"messages[{number}].content"
+        try:
+            parts = _parts.decode(message.content)
+        except (msgspec.DecodeError, RecursionError):
+            raise InvalidRequest(
+                f"“{where}” must be text or a list of parts, each with its “type”.", param=where
+            ) from None
+        for place, part in enumerate(parts):
+            if part.type not in _PARTS:
+                raise InvalidRequest(
+                    f"“{where}[{place}].type”: parts of type {part.type[:60]!r} are not offered here.",
+                    param=f"{where}[{place}].type",
+                )
+            if part.file is not None and part.file.file_id:
+                raise InvalidRequest(
+                    f"“{where}[{place}]”: no files are stored here; send the content itself, as “file_data”.",
+                    param=f"{where}[{place}].file.file_id",
+                )
+            pictures += part.type == "image_url"
+            files += part.type == "file"
+    return pictures, files
+
+
+def _check_priced(fields: Fields) -> None:
+    for name in sorted(_PRICED.intersection(fields)):
+        if bytes(fields[name]) not in _NOT_ASKED:
+            raise InvalidRequest(
+                f"“{name}” is not offered here: it would come with a price of its own.", param=name
+            )
 
 
 def _capabilities(known: _Known, fields: Fields, images: int) -> frozenset[str]:
@@ -156,15 +202,6 @@ def _capabilities(known: _Known, fields: Fields, images: int) -> frozenset[str]:
 def chat_form(request: TextRequest) -> dict[str, Any]:
     """A chat request in its own words, decoded."""
     return {name: msgspec.json.decode(raw) for name, raw in request.fields.items()}
-
-
-def _input_bound(fields: Fields, messages: list[_Message], images: int) -> int:
-    """An upper bound of prompt tokens: no tokenizer makes more tokens of a text than it has bytes."""
-    text = sum([message.size() for message in messages])
-    for name in _PROMPT_FIELDS:
-        if name in fields:
-            text += len(bytes(fields[name]))
-    return text + MESSAGE_TOKENS * len(messages) + IMAGE_TOKENS * images
 
 
 def _read_messages(fields: Fields) -> list[_Message]:

@@ -13,11 +13,10 @@ import msgspec
 from tokenhub.gateway.dialects.base import Fields, Inexpressible
 from tokenhub.gateway.dialects.fields import read_object, take, take_model, take_routing
 from tokenhub.gateway.dialects.request import (
-    IMAGE_TOKENS,
-    MESSAGE_TOKENS,
     TextRequest,
+    begins_with,
+    bound_of,
     conversation_of,
-    count_marks,
     forget_old_thinking,
     take_max_tokens,
 )
@@ -31,8 +30,9 @@ _READ = frozenset(
 )  # fmt: skip
 _DROPPED = frozenset({"top_k", "service_tier", "context_management", "cache_control"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-_PICTURES = (b'"image"', b'"document"')
-_PROMPT_FIELDS = ("system", "messages", "tools", "output_config", "output_format")
+
+
+_NULL = msgspec.Raw(b"null")
 
 
 class _Message(msgspec.Struct):
@@ -40,9 +40,24 @@ class _Message(msgspec.Struct):
     content: msgspec.Raw
 
 
+class _Source(msgspec.Struct):
+    type: str = ""
+    content: msgspec.Raw = _NULL
+
+
+class _Block(msgspec.Struct):
+    type: str
+    source: _Source | None = None
+    content: msgspec.Raw = _NULL
+
+
 class _Thinking(msgspec.Struct):
     type: str
     budget_tokens: int | None = None
+
+
+_blocks = msgspec.json.Decoder(list[_Block])
+_NO_SOURCE = _Source()
 
 
 def parse(body: bytes, session_id: str, *, needs_limit: bool = True) -> TextRequest:
@@ -67,8 +82,12 @@ def parse(body: bytes, session_id: str, *, needs_limit: bool = True) -> TextRequ
         capabilities.add("tools")
     if _schema(fields) is not None:
         capabilities.add("json")
-    pictures = sum(count_marks(bytes(message.content), *_PICTURES) for message in messages)
-    if any(b'"image"' in bytes(message.content) for message in messages):
+    attached = [
+        _attached(message.content, f"messages[{number}].content")
+        for number, message in enumerate(messages)
+    ]
+    pictures, files = sum(found[0] for found in attached), sum(found[1] for found in attached)
+    if pictures:
         capabilities.add("vision")
     system = bytes(fields.get("system", b""))
     user = metadata.get("user_id")
@@ -87,15 +106,34 @@ def parse(body: bytes, session_id: str, *, needs_limit: bool = True) -> TextRequ
             user if isinstance(user, str) and "session" in user else None,
             (system, next((bytes(m.content) for m in messages if m.role == "user"), b"")),
         ),
-        input_bound=sum(len(bytes(fields[name])) for name in _PROMPT_FIELDS if name in fields)
-        + MESSAGE_TOKENS * len(messages)
-        + IMAGE_TOKENS * pictures
+        input_bound=bound_of(fields, pictures=pictures, files=files)
         + (TOOLS_TOKENS if tools else 0),
         options=options,
         boundaries=boundaries,
         session_id=session_id,
         include_usage=True,
     )
+
+
+def _attached(content: msgspec.Raw, where: str) -> tuple[int, int]:
+    """How many pictures, and how many documents that are not text, are in content, however deep."""
+    if begins_with(content) != b"[":
+        return 0, 0
+    try:
+        blocks = _blocks.decode(content)
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidRequest(
+            f"“{where}” must be text or a list of blocks, each with its “type”.", param=where
+        ) from None
+    pictures = files = 0
+    for number, block in enumerate(blocks):
+        source = block.source or _NO_SOURCE
+        pictures += block.type == "image"
+        files += block.type == "document" and source.type not in ("text", "content")
+        for inner in (block.content, source.content):
+            found = _attached(inner, f"{where}[{number}]")
+            pictures, files = pictures + found[0], files + found[1]
+    return pictures, files
 
 
 def check_tools(tools: list[dict[str, Any]]) -> None:

@@ -11,11 +11,9 @@ import msgspec
 from tokenhub.gateway.dialects.base import Fields
 from tokenhub.gateway.dialects.fields import read_object, take, take_model, take_routing
 from tokenhub.gateway.dialects.request import (
-    IMAGE_TOKENS,
-    MESSAGE_TOKENS,
     TextRequest,
+    bound_of,
     conversation_of,
-    count_marks,
     forget_old_thinking,
     take_max_tokens,
 )
@@ -43,7 +41,6 @@ _REFUSED: dict[str, tuple[tuple[bytes, ...], str]] = {
     "truncation": ((b"null", b'"disabled"'), "Input is never cut: send what fits."),
     "top_logprobs": ((b"null", b"0"), "There are no logprobs in Responses here; use chat completions."),
 }  # fmt: skip
-_PROMPT_FIELDS = ("instructions", "input", "tools", "text")
 SEALED = "redacted:"
 """Begins the ``encrypted_content`` of thinking that has nothing readable."""
 
@@ -77,11 +74,6 @@ def parse(body: bytes, session_id: str) -> TextRequest:
         capabilities.add("tools")
     if isinstance(form, dict) and form.get("type", "text") != "text":
         capabilities.add("json")
-    pictures = count_marks(bytes(given), b'"input_image"', b'"input_file"')
-    if b'"input_image"' in bytes(given):
-        capabilities.add("vision")
-    items = bytes(given).count(b'"role"') + bytes(given).count(b'"type"') + 2
-
     request = TextRequest(
         shape="responses",
         fields=fields,
@@ -93,9 +85,7 @@ def parse(body: bytes, session_id: str) -> TextRequest:
         conversation=conversation_of(
             session_id, take(fields, "prompt_cache_key", str), _beginning(fields)
         ),
-        input_bound=sum(len(bytes(fields[name])) for name in _PROMPT_FIELDS if name in fields)
-        + MESSAGE_TOKENS * items
-        + IMAGE_TOKENS * pictures,
+        input_bound=0,
         options=options,
         boundaries=boundaries,
         session_id=session_id,
@@ -103,10 +93,20 @@ def parse(body: bytes, session_id: str) -> TextRequest:
     )
     # No provider is asked in this dialect, so what cannot be said is known before any is chosen.
     try:
-        chat_form(request)
+        messages = chat_form(request)["messages"]
     except (KeyError, TypeError, AttributeError, ValueError, msgspec.MsgspecError):
         raise InvalidRequest("“input” or “tools” does not have the shape of the API.") from None
+    kinds = [part["type"] for message in messages for part in _parts_of(message)]
+    pictures, files = kinds.count("image_url"), kinds.count("file")
+    request.input_bound = bound_of(fields, pictures=pictures, files=files)
+    if pictures:
+        request.capabilities |= {"vision"}
     return request
+
+
+def _parts_of(message: Item) -> list[Item]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
 
 
 def chat_form(request: TextRequest) -> dict[str, Any]:
