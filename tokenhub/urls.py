@@ -186,6 +186,7 @@ person = [
     path("me/profile/", account.profile, name="me_profile"),
     path("me/security/", account.security, name="me_security"),
     path("me/sessions/", account.sessions, name="me_sessions"),
+    path("me/sessions/<int:session_id>/end/", account.session_end, name="me_session_end"),
     path("me/notifications/", my_notices.choices, name="me_notifications"),
     path("me/appearance/", account.appearance, name="me_appearance"),
     path("me/export/", account.export_page, name="me_export"),
