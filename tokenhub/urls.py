@@ -121,6 +121,7 @@ organization = [
     path("keys/<str:key_id>/revoke/", keys.key_revoke_confirm, name="key_revoke_confirm"),
     path("keys/<str:key_id>/revoke/now/", keys.key_revoke, name="key_revoke"),
     path("playground/", playground.playground, name="playground"),
+    path("playground/left/", playground.playground_left, name="playground_left"),
     path("playground/chat/", playground.playground_chat, name="playground_chat"),
     path("playground/chat/send/", playground.playground_chat_send, name="playground_chat_send"),
     path("playground/image/", playground_media.playground_image, name="playground_image"),
