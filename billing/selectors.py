@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Q, Sum
 
 from accounts.models import Organization
-from billing.models import Account, UsageDay
+from billing.models import Account, MediaTask, UsageDay
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,19 @@ def balance_of(organization: Organization) -> Balance:
     # More may be withheld than there is: it then waits for money to come.
     frozen_nano = min(wallet.frozen_nano, wallet.balance_nano - wallet.leased_nano)
     return Balance(wallet.balance_nano, wallet.leased_nano + frozen_nano, frozen_nano)
+
+
+def left_to_spend_nano(organization: Organization) -> int:
+    """What calls can still cost, in nano-USD: without what disputes withhold and videos on their way hold.
+
+    What gateways have on lease counts as there: what a call does not use of it comes back in seconds.
+    """
+    balance = balance_of(organization)
+    on_their_way = MediaTask.objects.for_organization(organization).filter(
+        status__in=MediaTask.OPEN
+    )
+    held_nano = on_their_way.aggregate(total=Sum("hold_nano"))["total"] or 0
+    return balance.balance_nano - balance.frozen_nano - held_nano
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ function start() {
     })));
     underWay = null;
     busy(false);
+    showLeft();
     announce(used().map((pane) => pane.summary).join(" "));
     field("message").focus();
     showCode();

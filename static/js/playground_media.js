@@ -35,6 +35,7 @@ function start() {
     await ask(request(), underWay.signal);
     underWay = null;
     busy(false);
+    showLeft();
   });
   field("stop").addEventListener("click", () => underWay?.abort());
   field("clear").addEventListener("click", () => {
@@ -86,7 +87,7 @@ function start() {
       }
       const answer = await response.json();
       if (images) pictures(run, answer, response.headers.get("x-tokenhub-cost-usd"), body.prompt);
-      else await video(run, answer.id, response.headers.get("x-tokenhub-cost-usd"));
+      else await video(run, answer.id, response.headers.get("x-tokenhub-cost-usd"), body);
     } catch (error) {
       failed(run, error);
     }
@@ -115,9 +116,10 @@ function start() {
   }
 
   // Waits for the end of a task, which is followed whether or not anybody waits.
-  async function video(run, task, quoted) {
+  async function video(run, task, quoted, body) {
     run.task = task;
     show("cost", `$${quoted} set aside`);
+    showLeft();
     const asked = `${form.dataset.waiting}${task}/`;
     let before = "";
     for (;;) {
@@ -134,7 +136,7 @@ function start() {
         link.target = "_blank";
         link.rel = "noreferrer noopener";
         run.words.replaceChildren("The video is there. ");
-        run.words.after(...(found.video_url ? [link] : []), toTask(task));
+        run.words.after(...(found.video_url ? [...player(found.video_url, body), link] : []), toTask(task));
         finished(run, found.cost_usd);
         announce(`The video is there, for $${found.cost_usd}.`);
         return;
@@ -182,6 +184,20 @@ function framed(content, what) {
   link.download = `picture.${kind}`;
   frame.append(picture, link);
   return frame;
+}
+
+// The video in the page, where its link is of this origin, which alone the page's policy lets it play, and the
+// browser plays its kind: else the link beside it is the way.
+function player(url, { prompt, ratio }) {
+  if (new URL(url, location).origin !== location.origin) return [];
+  const video = document.createElement("video");
+  [video.width, video.height] = ratio.split(":");
+  video.controls = true;
+  video.preload = "metadata";
+  video.setAttribute("aria-label", prompt);
+  video.addEventListener("error", () => { if (video.readyState === HTMLMediaElement.HAVE_NOTHING) video.remove(); });
+  video.src = url;
+  return [video];
 }
 
 // Until the next look, or at once an AbortError where waiting is over.

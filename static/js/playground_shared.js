@@ -11,6 +11,15 @@ async function refusal(response) {
   }
 }
 
+// What is left to spend once a call has ended; where that cannot be asked, the page says what it said.
+async function showLeft() {
+  const place = document.querySelector("[data-left]");
+  const told = await fetch(place.dataset.left)
+    .then((response) => response.ok && !response.redirected ? response.text() : "")
+    .catch(() => "");
+  if (told) place.querySelector("a").innerHTML = told;
+}
+
 // Ctrl+Enter sends the form, Escape stops.
 function listenToKeys(form, stop) {
   document.addEventListener("keydown", (event) => {

@@ -1,7 +1,9 @@
 """What the little JavaScript adds: fragments, addresses that keep their filters, the chosen theme, copying."""
 
 import re
+from typing import Literal
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from routing.models import Preferences
@@ -160,3 +162,22 @@ def test_single_keys_search_go_and_walk_the_log_but_never_while_writing(
     assert page.evaluate("document.activeElement.value") == "gr?"
     page.keyboard.press("Enter")
     page.wait_for_url("**/search/?q=gr%3F")
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_a_table_that_goes_on_sideways_says_at_which_side(
+    browser: Browser, site: Server, motion: Literal["no-preference", "reduce"]
+) -> None:
+    page = browser.new_page(reduced_motion=motion)
+    page.goto(f"{site.url}/pricing/")
+    box = page.get_by_role("region", name="Plans")
+    shadows = "it => getComputedStyle(it).boxShadow"
+
+    assert box.evaluate(shadows) == "none"
+
+    page.set_viewport_size({"width": 390, "height": 900})
+    expect(box).to_have_css("box-shadow", re.compile(r" -22px 0px 18px -18px inset$"))
+    box.evaluate("it => it.scrollTo({left: it.scrollWidth})")
+    expect(box).to_have_css(
+        "box-shadow", re.compile(r" 22px 0px 18px -18px inset, rgba\(0, 0, 0, 0\) ")
+    )

@@ -18,7 +18,7 @@ from tests.web.routes import site_routes
 from tests.web.test_access import ANSWERS, POST_ONLY
 from tokenhub.urls import organization as organization_urls
 
-FRAGMENTS = {"preferences_preview", "top_up_preview", "playground_video_task"}
+FRAGMENTS = {"preferences_preview", "top_up_preview", "playground_left", "playground_video_task"}
 ALSO = ["requests:?model=none", "ledger:?kind=usage&before=1"]  # with nothing to show
 ALSO_PUBLIC = ["/models/?modality=text&region=eu", "/models/compare/?m=deepseek-v3.2&m=qwen-plus", "/docs/search/?q=key"]  # fmt: skip
 

@@ -10,7 +10,7 @@ from billing.models import Usage
 from keys.models import ApiKey
 from keys.playground import playground_key
 from tests import factories
-from tests.e2e.visitor import faults_of, sign_in
+from tests.e2e.visitor import faults_of, left, sign_in
 from tests.live import Gateway, marker
 from tests.processes import Server, eventually
 
@@ -56,6 +56,7 @@ def test_an_answer_streams_and_is_billed_as_the_page_says(
     assert not [each for each in asked if "thk_" in each]
     assert "thk_" not in page.content()
     assert not ApiKey.objects.for_organization(tenant).exists()
+    expect(page.locator("[data-left] a")).to_have_text(left(USD - usage.total_nano))
     link.click()
     expect(page.get_by_text(re.compile("Succeeded · billed")).first).to_be_visible()
 

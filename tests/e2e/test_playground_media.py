@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from billing.models import MediaTask, Usage
 from billing.money import usd_from_nano
 from tests import factories
-from tests.e2e.visitor import faults_of, sign_in
+from tests.e2e.visitor import faults_of, left, sign_in
 from tests.live import Gateway
 from tests.processes import Server, eventually
 from tokenhub.gateway.media.follow import follow
@@ -92,6 +92,7 @@ def test_pictures_are_shown_from_the_answer_alone_and_billed_as_the_page_says(
     expect(page.locator("#cost a")).to_have_text(f"${usd_from_nano(usage.total_nano)}")
     expect(page.locator("#provider")).to_have_text(f"{usage.provider} · {usage.region}")
     expect(page.locator("#attempts")).to_have_text("1")
+    expect(page.locator("[data-left] a")).to_have_text(left(10 * USD - usage.total_nano))
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").first.click()
     assert download.value.suggested_filename.startswith("picture.")
@@ -109,9 +110,14 @@ def test_a_video_is_followed_to_its_end_and_billed_as_the_page_says(
     page = opened(browser, site, tenant, "Video", "?model=wan2.7-t2v")
     task = begun(page, tenant)
     expect(page.locator("#cost")).to_have_text(f"${usd_from_nano(task.quoted_nano)} set aside")
+    expect(page.locator("[data-left] a")).to_have_text(left(10 * USD - task.hold_nano))
 
     done = end_of(task)
 
+    # It plays where it was asked for: the bytes come through us, and the page's policy lets them.
+    player = page.get_by_label("Waves at dawn")
+    expect(player).to_have_js_property("videoWidth", 320)
+    assert player.evaluate("it => [it.controls, it.preload, it.paused]") == [True, "metadata", True]
     link = page.get_by_role("link", name="Open the video")
     expect(link).to_have_attribute("href", re.compile(r".*/v1/media/\S+"))
     # A visitor without a session or a key opens it; what it leads to is told by nobody.
@@ -125,11 +131,34 @@ def test_a_video_is_followed_to_its_end_and_billed_as_the_page_says(
     assert usage.key_name == "Playground"
     expect(page.locator("#cost a")).to_have_text(f"${usd_from_nano(usage.total_nano)}")
     expect(page.locator("#provider")).to_have_text(f"{usage.provider} · {usage.region}")
+    expect(page.locator("[data-left] a")).to_have_text(left(10 * USD - usage.total_nano))
     assert faults_of(page) == []
     page.get_by_text("View code").click()
     compile(page.locator("#code-python").text_content() or "", "sample", "exec")
     page.get_by_role("link", name="See the task").click()
     page.wait_for_url(f"**/o/{tenant.slug}/tasks/{done.id}/")
+
+
+@pytest.mark.parametrize("why", ["of another origin", "of a kind that the browser does not play"])
+def test_what_cannot_be_played_in_the_page_is_still_linked_to(
+    browser: Browser, site: Server, gateway: Gateway, tenant: Any, why: str
+) -> None:
+    page = opened(browser, site, tenant, "Video")
+    link = "https://media.example/v1/media/x"
+    if why != "of another origin":
+        link = f"{site.url}/v1/media/x"
+        page.route(link, lambda route: route.fulfill(content_type="video/mp4", body="no video"))
+    told: list[str] = []
+    page.on("console", lambda said: told.append(said.text))
+    answer = {"status": "succeeded", "video_url": link, "cost_usd": "0.309", "error": ""}
+    page.route("**/playground/video/task_*/", lambda route: route.fulfill(json=answer))
+    page.get_by_label("Prompt").fill("Waves at dawn")
+
+    page.get_by_role("button", name="Begin the video").click()
+
+    expect(page.get_by_role("link", name="Open the video")).to_have_attribute("href", link)
+    expect(page.locator("video")).to_have_count(0)
+    assert not [said for said in told if "Content Security Policy" in said]
 
 
 def test_escape_stops_waiting_for_a_video_which_is_made_all_the_same(

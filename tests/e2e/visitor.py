@@ -3,11 +3,13 @@
 from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
+from django.utils.html import strip_tags
 from playwright.sync_api import Page
 
 from accounts.models import User
 from tests import factories
 from tests.processes import Server
+from tokenhub.web.templatetags.formats import usd_column
 
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
@@ -26,6 +28,11 @@ def sign_in(page: Page, site: Server, person: User) -> None:
     page.get_by_label("Password").fill(factories.PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/o/**")
+
+
+def left(amount_nano: int) -> str:
+    """What the playground's head says is left to spend."""
+    return strip_tags(usd_column(amount_nano))
 
 
 def faults_in_every_way(page: Page) -> list[str]:

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, Any] = {
     "invitation": lambda: ["no-such-token"],
     "account_confirm_email": lambda: ["no-such-key"],
     "account_reset_password_from_key": lambda: ["1", "no-such"],
+    "me_session_end": lambda: [1],
     "mfa_edit_webauthn": lambda: [1],
     "mfa_remove_webauthn": lambda: [1],
 }

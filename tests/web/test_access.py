@@ -66,6 +66,7 @@ NEEDS = {
     "preferences": Permission.VIEW,
     "preferences_preview": Permission.VIEW,
     "playground": Permission.USE_PLAYGROUND,
+    "playground_left": Permission.USE_PLAYGROUND,
     "playground_chat": Permission.USE_PLAYGROUND,
     "playground_chat_send": Permission.USE_PLAYGROUND,
     "playground_image": Permission.USE_PLAYGROUND,

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
 from django.test import Client
 
@@ -148,11 +149,31 @@ def test_operators_have_a_queue(client: Client, monkeypatch: pytest.MonkeyPatch)
     staff = factories.user(is_staff=True, is_superuser=True)
     operator.force_login(staff)
 
-    operator.post("/admin/web/contactrequest/", {"action": "take", "_selected_action": [made.pk]})
+    # As the queue is worked on: by what is new, which is what taking them changes.
+    taken = operator.post(
+        "/admin/web/contactrequest/?status__exact=new",
+        {"action": "take", "_selected_action": [made.pk]},
+        follow=True,
+    )
     page = operator.get(f"/admin/web/contactrequest/{made.pk}/change/").content.decode()
 
     made.refresh_from_db()
+    assert "1 request is yours now." in taken.content.decode()
     assert (made.status, made.assignee) == ("open", staff)
+    assert LogEntry.objects.filter(object_id=made.pk, change_message="Taken").exists()
     assert f"mailto:{made.email}?subject=Your%20message%20{made.reference}" in page
     assert HOSTILE not in page
     assert operator.get("/admin/web/contactrequest/add/").status_code == 403
+
+
+def test_taking_several_says_how_many(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        client.post("/contact/", message(monkeypatch))
+    client.force_login(factories.user(is_staff=True, is_superuser=True))
+    ids = list(ContactRequest.objects.values_list("pk", flat=True))
+
+    taken = client.post(
+        "/admin/web/contactrequest/", {"action": "take", "_selected_action": ids}, follow=True
+    )
+
+    assert "3 requests are yours now." in taken.content.decode()

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.test import Client
+from django.urls import reverse
 
 from accounts.audit import Actor
 from accounts.models import AuditEvent, Membership, User
@@ -16,11 +18,11 @@ from keys.models import ApiKey
 from keys.services import mint
 from tests import factories
 from tests.web.pages import safe
-from tokenhub.urls import person as person_urls
+from tests.web.routes import site_routes
 from tokenhub.web.notifications import mail_announcements
 
 pytestmark = pytest.mark.django_db
-PAGES = [f"/{pattern.pattern}" for pattern in person_urls]
+PAGES = [route.path() for route in site_routes() if route.kind == "person"]
 
 
 @pytest.fixture
@@ -53,6 +55,63 @@ def test_pages_are_whole_private_and_bounded_in_queries(
         assert "no-store" in response["cache-control"] or path.endswith(".json")
         if response["content-type"].startswith("text/html"):
             safe(response)
+
+
+def another_browser(person: User, name: str) -> tuple[Client, UserSession]:
+    """Signed in as a person, and how that is on record: as allauth notes it at its sign-in page."""
+    browser = Client()
+    browser.force_login(person)
+    session_key = browser.session.session_key
+    return browser, UserSession.objects.create(
+        user=person, session_key=session_key, ip="203.0.113.7", user_agent=name
+    )
+
+
+def test_one_other_session_is_ended_at_its_next_request_and_no_third(
+    client: Client, me: User, mailoutbox: list[Any]
+) -> None:
+    lost, session = another_browser(me, "Lost phone")
+    kept, _ = another_browser(me, "Work laptop")
+    assert lost.get("/me/profile/").status_code == 200
+    page = client.get("/accounts/sessions/")
+    safe(page)
+    shown = page.content.decode()
+    assert shown.count(">This one<") == 1
+    assert shown.count(">Sign out<span") == 2
+
+    answer = client.post(reverse("me_session_end", args=[session.pk]), follow=True)
+
+    assert answer.redirect_chain[-1][0] == "/accounts/sessions/"
+    assert "That browser is signed out." in answer.content.decode()
+    assert "Lost phone" not in answer.content.decode()
+    assert lost.get("/me/profile/")["location"].startswith("/accounts/login/")
+    assert kept.get("/me/profile/").status_code == 200
+    assert client.get("/me/profile/").status_code == 200
+    # As with signing out all the others: it shuts a door, and nobody is mailed of it.
+    assert mailoutbox == []
+
+
+def test_only_ones_own_other_sessions_are_found(client: Client, me: User) -> None:
+    somebody, theirs = another_browser(factories.user(), "Somebody else")
+    mine = UserSession.objects.get(session_key=client.session.session_key)
+
+    for session_id in (theirs.pk, mine.pk, 2_000_000_000):
+        answer = client.post(reverse("me_session_end", args=[session_id]))
+        assert answer.status_code == 404, session_id
+
+    assert somebody.get("/me/profile/").status_code == 200
+    assert client.get("/me/profile/").status_code == 200
+
+
+def test_another_sites_form_signs_nobody_out(client: Client, me: User) -> None:
+    other, session = another_browser(me, "Work laptop")
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = client.cookies
+
+    answer = strict.post(reverse("me_session_end", args=[session.pk]))
+
+    assert answer.status_code == 403
+    assert other.get("/me/profile/").status_code == 200
 
 
 def test_a_name_is_saved_and_shown_to_members(client: Client, me: User) -> None:

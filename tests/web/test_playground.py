@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from accounts.audit import SYSTEM
+from billing.media import End, finish
+from billing.models import Dispute
 from keys.models import ApiKey
 from routing.seed.load import load_demo_catalogue
 from routing.services import set_preferences
@@ -15,8 +18,10 @@ from tests import factories
 from tests.processes import free_port
 from tests.web.pages import safe
 from tokenhub.dry_run import callable_names
+from tokenhub.web.templatetags.formats import usd_column
 
 pytestmark = pytest.mark.django_db
+USD = 1_000_000_000
 
 
 @pytest.fixture
@@ -80,6 +85,31 @@ def test_without_javascript_the_page_says_what_is_needed_and_how_else(
 
     assert "needs JavaScript" in page
     assert "curl http" in page
+
+
+def test_what_is_left_to_spend_is_told_anew_without_what_a_video_holds_or_a_dispute_withholds(
+    client: Client, url: str, inside: Any
+) -> None:
+    left = reverse("playground_left", args=[inside.slug])
+
+    def told() -> str:
+        return strip_tags(client.get(left).content.decode())
+
+    shown = client.get(url).content.decode()
+    assert f'data-left="{left}"' in shown
+    assert told() == "$2.500000000" == strip_tags(usd_column(client.get(url).context["left_nano"]))
+    factories.charge(inside, 1_000_000)  # and its service fee
+    assert told() == "$2.498970000"
+    task = factories.media_task(inside, hold_nano=600_000_000)  # with as much added
+    assert told() == "$2.498970000"
+    assert finish(task, End("failed"))
+    assert told() == "$3.098970000"
+    paid = factories.top_up(inside, 50 * USD)
+    assert told() == "$53.098970000"
+    Dispute.objects.create(
+        organization=inside, top_up=paid, stripe_id=f"dp_{paid.id}", amount_nano=20 * USD
+    )
+    assert told() == "$33.098970000"
 
 
 @pytest.mark.parametrize("body", ["", "[]", "no json", '"text"', "[" * 100_000, '{"a": "' + "x" * 1_100_000 + '"}'])  # fmt: skip

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -77,10 +77,15 @@ class ContactRequestAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.action(description="Take: I answer these")
     def take(self, request: HttpRequest, queryset: Any) -> None:
         """Into one's own hands."""
-        queryset.filter(status=ContactRequest.Status.NEW).update(status=ContactRequest.Status.OPEN)
-        queryset.update(assignee=request.user)
-        for message in queryset:
+        taken = list(queryset)
+        # By their ids: the list may be filtered by the very status and assignee that change here.
+        rows = ContactRequest.objects.filter(pk__in=[message.pk for message in taken])
+        rows.filter(status=ContactRequest.Status.NEW).update(status=ContactRequest.Status.OPEN)
+        rows.update(assignee=request.user)
+        for message in taken:
             self.log_change(request, message, "Taken")
+        many = "1 request is" if len(taken) == 1 else f"{len(taken)} requests are"
+        self.message_user(request, f"{many} yours now.", messages.SUCCESS)
 
     @admin.display(description="Answer")
     def answer(self, obj: ContactRequest) -> str:

@@ -11,11 +11,12 @@ from django.views.decorators.http import require_POST
 from accounts.access import OrganizationRequest, actor, organization_view
 from accounts.roles import Permission
 from billing.plans import terms_of
-from billing.selectors import balance_of
+from billing.selectors import left_to_spend_nano
 from keys.playground import playground_secret
 from routing.listing import listing
 from tokenhub.dry_run import Named, callable_names
 from tokenhub.web.relay import relay
+from tokenhub.web.templatetags.formats import usd_column
 
 LANGUAGES = (("curl", "curl"), ("python", "Python"), ("javascript", "JavaScript"))
 DEFAULT = "tokenhub/auto"
@@ -42,9 +43,15 @@ def playground_chat(request: OrganizationRequest) -> HttpResponse:
         "offerings": [o for o in catalogue.offerings if o.modality == "text" and o.price],
         "chosen": chosen(names, request.GET.get("model", "")),
         "terms": terms,
-        "balance": balance_of(organization),
+        "left_nano": left_to_spend_nano(organization),
     }
     return render(request, "console/playground/chat.html", context)
+
+
+@organization_view(Permission.USE_PLAYGROUND)
+def playground_left(request: OrganizationRequest) -> HttpResponse:
+    """What is left to spend, for the pages' heads once a call has ended."""
+    return HttpResponse(usd_column(left_to_spend_nano(request.organization)))
 
 
 @require_POST

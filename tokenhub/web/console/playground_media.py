@@ -1,7 +1,7 @@
 """The playground of image and video models: the same calls as a customer's, by the console's relay.
 
 Pictures come as bytes in the answer, so that the page loads nothing from a provider's storage and its
-policy allows no third party. A video is linked to, by an address of ours that needs no key.
+policy allows no third party. A video is played and linked to, by an address of ours that needs no key.
 """
 
 from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse
@@ -13,7 +13,7 @@ from accounts.roles import Permission
 from billing.media import task_of
 from billing.money import usd_from_nano
 from billing.plans import terms_of
-from billing.selectors import balance_of
+from billing.selectors import left_to_spend_nano
 from routing.listing import listing
 from tokenhub.dry_run import callable_names
 from tokenhub.gateway.media.requests import MAX_IMAGES, MAX_PROMPT
@@ -76,7 +76,7 @@ def _page(request: OrganizationRequest, kind: str, **more: object) -> HttpRespon
         "languages": LANGUAGES,
         "names": names,
         "chosen": chosen(names, request.GET.get("model", "")),
-        "balance": balance_of(organization),
+        "left_nano": left_to_spend_nano(organization),
         "longest_prompt": MAX_PROMPT,
         **more,
     }

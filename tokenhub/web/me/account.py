@@ -6,14 +6,16 @@ from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.adapter import get_adapter
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 
 from accounts.access import signed_in_recently
 from accounts.errors import NotAllowed
@@ -65,6 +67,18 @@ def security(request: HttpRequest) -> HttpResponse:
 @login_required
 def sessions(_request: HttpRequest) -> HttpResponse:
     """Where one is signed in."""
+    return redirect("usersessions_list")
+
+
+@require_POST
+@login_required
+def session_end(request: HttpRequest, session_id: int) -> HttpResponse:
+    """Sign one other browser of one's own out; this one has its own button for that."""
+    others = UserSession.objects.filter(user=request.user).exclude(
+        session_key=request.session.session_key
+    )
+    get_adapter().end_sessions([get_object_or_404(others, pk=session_id)])
+    messages.success(request, "That browser is signed out.")
     return redirect("usersessions_list")
 
 
