@@ -199,6 +199,9 @@ def dispute_closed(dispute: Dispute) -> None:
         if dispute.status == Dispute.Status.WON
         else "was lost: the amount goes back to the cardholder."
     )
+    owed_nano = dispute.amount_nano - dispute.collected_nano
+    if dispute.status == Dispute.Status.LOST and owed_nano:
+        outcome += f" {usd_from_nano(owed_nano)} USD of it will be taken from the next top-ups made by hand."
     tell(
         dispute.organization,
         Alert.Kind.DISPUTE,
