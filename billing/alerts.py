@@ -12,7 +12,7 @@ from accounts.models import Organization
 from accounts.notifications import Category, addresses
 from accounts.roles import Permission
 from accounts.webhooks.events import emit
-from billing.models import Alert, Budget, Dispute, Invoice, TopUp
+from billing.models import Alert, AutomaticTopUp, Budget, Dispute, Invoice, TopUp
 from billing.money import usd_from_nano
 
 log = structlog.get_logger(__name__)
@@ -180,13 +180,15 @@ def automatic_top_up_capped(organization: Organization, spent_nano: int, cap_nan
 
 def disputed(dispute: Dispute) -> None:
     """A payment is contested."""
+    waits = AutomaticTopUp.objects.for_organization(dispute.organization).filter(enabled=True)
     tell(
         dispute.organization,
         Alert.Kind.DISPUTE,
         threshold=0,
         window=dispute.id,
         message=f"A payment of {usd_from_nano(dispute.amount_nano)} USD is disputed at the cardholder's bank."
-        " That amount is withheld until the bank decides.",
+        " That amount is withheld until the bank decides."
+        + (" Automatic top-ups wait until then." if waits.exists() else ""),
     )
 
 
