@@ -12,7 +12,7 @@ from accounts.models import Organization
 from accounts.notifications import Category, addresses
 from accounts.roles import Permission
 from accounts.webhooks.events import emit
-from billing.models import Alert, Budget, Dispute, Invoice, TopUp
+from billing.models import Alert, AutomaticTopUp, Budget, Dispute, Invoice, TopUp
 from billing.money import usd_from_nano
 
 log = structlog.get_logger(__name__)
@@ -58,15 +58,11 @@ UPDATE billing_alert l SET dismissed_at = %(now)s
                    AND p.status = 'succeeded' AND p.settled_at > l.created_at)))
        END
 """
-# What organizations with a budget spent this month: charges less what was taken back.
+# What organizations with a budget spent this month, as gateways and the budgets page count it: from few rows a day.
 _SPENT = """
 SELECT b.organization_id, b.monthly_nano, b.monthly_is_hard,
-       coalesce(sum(CASE t.credit_account WHEN 'revenue' THEN t.amount_nano ELSE -t.amount_nano END), 0)::bigint
-  FROM billing_budget b
-  LEFT JOIN billing_transfer t ON t.organization_id = b.organization_id AND t.created_at >= %(since)s
-       AND t.kind IN ('usage', 'reversal', 'correction')
- WHERE b.monthly_nano IS NOT NULL
- GROUP BY b.organization_id, b.monthly_nano, b.monthly_is_hard
+       billing_spent(b.organization_id, b.organization_id, %(since)s, NULL)
+  FROM billing_budget b WHERE b.monthly_nano IS NOT NULL
 """
 
 
@@ -109,7 +105,7 @@ def check() -> int:
         cursor.execute(_OVER, {"mark": mark, "now": now, "month": f"{month:%Y-%m}"})
         cursor.execute(_LOW, {"mark": mark})
         low = cursor.fetchall()
-        cursor.execute(_SPENT, {"since": month})
+        cursor.execute(_SPENT, {"since": month.date()})
         spent = cursor.fetchall()
     tenants = Organization.objects.in_bulk(
         [f"org_{row[0].hex}" for row in low] + [f"org_{row[0].hex}" for row in spent]
@@ -180,13 +176,15 @@ def automatic_top_up_capped(organization: Organization, spent_nano: int, cap_nan
 
 def disputed(dispute: Dispute) -> None:
     """A payment is contested."""
+    waits = AutomaticTopUp.objects.for_organization(dispute.organization).filter(enabled=True)
     tell(
         dispute.organization,
         Alert.Kind.DISPUTE,
         threshold=0,
         window=dispute.id,
         message=f"A payment of {usd_from_nano(dispute.amount_nano)} USD is disputed at the cardholder's bank."
-        " That amount is withheld until the bank decides.",
+        " That amount is withheld until the bank decides."
+        + (" Automatic top-ups wait until then." if waits.exists() else ""),
     )
 
 
@@ -199,6 +197,9 @@ def dispute_closed(dispute: Dispute) -> None:
         if dispute.status == Dispute.Status.WON
         else "was lost: the amount goes back to the cardholder."
     )
+    owed_nano = dispute.amount_nano - dispute.collected_nano
+    if dispute.status == Dispute.Status.LOST and owed_nano:
+        outcome += f" {usd_from_nano(owed_nano)} USD of it will be taken from the next top-ups made by hand."
     tell(
         dispute.organization,
         Alert.Kind.DISPUTE,

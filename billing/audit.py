@@ -59,12 +59,14 @@ CHECKS = {
     "no hold is older than its lease": """
         SELECT a.organization_id, 0, a.granted_nano - a.spent_nano FROM billing_lease a
          WHERE {a} AND a.closed_at IS NULL AND a.expires_at < clock_timestamp() - interval '2 minutes'""",
-    "withheld = disputes that are open or not collected": """
-        SELECT a.organization_id, coalesce(d.nano, 0), a.frozen_nano
+    "withheld = disputes that are open or not collected, and refunds not collected": """
+        SELECT a.organization_id, coalesce(d.nano, 0) + coalesce(r.nano, 0), a.frozen_nano
           FROM billing_account a
           LEFT JOIN (SELECT organization_id, sum(amount_nano - collected_nano)::bigint AS nano
                        FROM billing_dispute WHERE status <> 'won' GROUP BY organization_id) d USING (organization_id)
-         WHERE {a} AND a.kind = 'wallet' AND coalesce(d.nano, 0) <> a.frozen_nano""",
+          LEFT JOIN (SELECT organization_id, sum(amount_nano - collected_nano)::bigint AS nano
+                       FROM billing_refund WHERE status <> 'failed' GROUP BY organization_id) r USING (organization_id)
+         WHERE {a} AND a.kind = 'wallet' AND coalesce(d.nano, 0) + coalesce(r.nano, 0) <> a.frozen_nano""",
     "every billed request has its one transfer, of its total": """
         SELECT a.organization_id, a.total_nano, coalesce(t.amount_nano, 0)
           FROM billing_usage a

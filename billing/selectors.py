@@ -16,7 +16,7 @@ from billing.models import Account, MediaTask, UsageDay
 class Balance:
     """An organization's money in nano-USD: in total, on hold, and free to use.
 
-    On hold is what open leases set aside and what disputes withhold (``frozen_nano``).
+    On hold is what open leases set aside and what disputes and refunds withhold (``frozen_nano``).
     """
 
     balance_nano: int

@@ -63,14 +63,24 @@ SELECT i.id, count(*), sum(u.model_fee_nano)::bigint, sum(u.service_fee_nano)::b
    AND r.reference LIKE 'reversal:req\\_%%'
  GROUP BY i.id ORDER BY i.id
 """
-# Whose ledger has charges before an instant that are on no invoice, and since when.
+# Whose ledger has charges before an instant that are on no invoice, and since when. Entries are numbered in the order
+# of their time, but for what clocks differ by: from a minute after the instant on nothing needs to be looked at.
 _OPEN = """
-SELECT t.organization_id, min(t.created_at)
-  FROM billing_transfer t
- WHERE t.kind IN ('usage', 'reversal') AND t.created_at < %(before)s
-   AND t.sequence > coalesce((SELECT max(i.last_sequence) FROM billing_invoice i
-                               WHERE i.organization_id = t.organization_id AND i.kind = 'invoice'), 0)
- GROUP BY t.organization_id
+SELECT a.organization_id, charged.since
+  FROM billing_account a
+ CROSS JOIN LATERAL (
+       SELECT coalesce(max(i.last_sequence), 0) AS last FROM billing_invoice i
+        WHERE i.organization_id = a.organization_id AND i.kind = 'invoice') invoiced
+ CROSS JOIN LATERAL (
+       SELECT coalesce((SELECT t.sequence FROM billing_transfer t
+                         WHERE t.organization_id = a.organization_id AND t.sequence > invoiced.last
+                           AND t.created_at >= %(before)s + interval '1 minute'
+                         ORDER BY t.sequence LIMIT 1), a.sequence + 1) AS first) later
+ CROSS JOIN LATERAL (
+       SELECT min(t.created_at) AS since FROM billing_transfer t
+        WHERE t.organization_id = a.organization_id AND t.sequence > invoiced.last AND t.sequence < later.first
+          AND t.kind IN ('usage', 'reversal') AND t.created_at < %(before)s) charged
+ WHERE a.kind = 'wallet' AND a.sequence > invoiced.last AND charged.since IS NOT NULL
 """
 
 

@@ -29,7 +29,8 @@ class Account(TenantModel):
     )
     frozen_nano = models.BigIntegerField(
         default=0,
-        help_text="Of a wallet: what disputes withhold from new calls; may exceed what is there.",
+        help_text="Of a wallet: what disputes and refunds made at Stripe withhold from new calls;"
+        " may exceed what is there.",
     )
     sequence = models.BigIntegerField(
         default=0, help_text="Of a wallet: the number of its latest transfer."
@@ -109,6 +110,14 @@ class Transfer(TenantModel):
                 # The chain separates its fields by bars.
                 condition=~Q(reference__contains="|"),
                 name="transfer_reference_has_no_bar",
+            ),
+        ]
+        indexes = [
+            # A few of many: an organization's latest refill is found without its calls.
+            models.Index(
+                fields=["organization", "sequence"],
+                condition=Q(kind__in=["top_up", "credit"]),
+                name="transfer_refills",
             ),
         ]
 

@@ -126,6 +126,9 @@ class TopUp(TenantModel):
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(
+        null=True, help_text="When Stripe was last asked how it stands."
+    )
     stripe_session_id = models.CharField(max_length=120, unique=True, null=True)
     stripe_payment_intent_id = models.CharField(max_length=120, unique=True, null=True)
 
@@ -155,7 +158,10 @@ class TopUp(TenantModel):
 
 
 class Refund(TenantModel):
-    """Unused money on its way back to the card it came from."""
+    """Unused money on its way back to the card it came from.
+
+    One made at Stripe itself may be more than is there: the rest is withheld from later money.
+    """
 
     class Status(models.TextChoices):
         PENDING = "pending", "Pending"

@@ -1,10 +1,10 @@
 """Automatic top-ups: the balance refills itself, one payment at a time, within a monthly limit."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from accounts.audit import Actor, record
@@ -17,8 +17,6 @@ from billing.payments import customers, gate, topups
 
 log = structlog.get_logger(__name__)
 
-# After one failure, after two, and from the third on.
-COOL_OFF = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 Problem = AutomaticTopUp.Problem
 
 
@@ -101,7 +99,7 @@ def charge(top_up: TopUp) -> None:
     organization = top_up.organization
     setting = AutomaticTopUp.objects.get(organization=organization)
     if setting.payment_method is None:
-        _failed(top_up, "No card is saved.", Problem.NO_CARD)
+        topups.fail(top_up, "No card is saved.", Problem.NO_CARD)
         return
     try:
         payment = gate.charge_saved_card(
@@ -115,14 +113,15 @@ def charge(top_up: TopUp) -> None:
         log.warning("automatic_top_up_unknown", top_up=top_up.id)
         return
     except PaymentRefused as error:
-        _failed(top_up, str(error), Problem.DECLINED)
+        topups.fail(top_up, str(error), Problem.DECLINED)
         return
-    if payment.status == "succeeded":
-        topups.apply(payment)
-    elif payment.failure_code == "authentication_required" or payment.status == "requires_action":
-        _failed(top_up, "The bank wants the cardholder to confirm.", Problem.AUTHENTICATION)
-    else:
-        _failed(top_up, payment.failure or "The card was declined.", Problem.DECLINED)
+    topups.apply(payment)
+
+
+def waits_for_withheld(organization: Organization) -> bool:
+    """Whether automatic top-ups wait because money is withheld, for a dispute or for a refund made at Stripe."""
+    wallet = Account.objects.for_organization(organization).filter(kind=Account.Kind.WALLET)
+    return bool(wallet.filter(frozen_nano__gt=0).exists())
 
 
 @transaction.atomic
@@ -168,20 +167,6 @@ def spent_this_month(organization: Organization) -> int:
     return spent or 0
 
 
-@transaction.atomic
-def _failed(top_up: TopUp, why: str, problem: str) -> None:
-    _lock(top_up.organization)
-    topups.fail(top_up, why)
-    now = timezone.now()
-    setting = AutomaticTopUp.objects.select_for_update().get(organization=top_up.organization)
-    cool_off = COOL_OFF[min(setting.failures, len(COOL_OFF) - 1)]
-    AutomaticTopUp.objects.filter(pk=setting.pk).update(
-        problem=problem, failures=F("failures") + 1, paused_until=now + cool_off
-    )
-    alerts.automatic_top_up_failed(top_up, why)
-    log.warning("automatic_top_up_failed", top_up=top_up.id, problem=problem)
-
-
 def _lock(organization: Organization) -> Account:
     wallet: Account = Account.objects.select_for_update(no_key=True).get(
         organization=organization, kind=Account.Kind.WALLET
@@ -199,4 +184,5 @@ def _may_run(now: datetime) -> Q:
 
 
 def _is_low(wallet: Account, setting: AutomaticTopUp) -> bool:
-    return wallet.balance_nano - wallet.frozen_nano < setting.threshold_nano
+    # What is withheld would take one top-up after another, at once, from a card that is disputed perhaps.
+    return not wallet.frozen_nano and wallet.balance_nano < setting.threshold_nano

@@ -55,7 +55,7 @@ def reconcile(since: datetime | None = None) -> Reconciliation:
 
 
 def chase(older_than: timedelta = timedelta(seconds=30)) -> int:
-    """Ask again about what waits: open top-ups, refunds without an answer, lost disputes still owed.
+    """Ask again about what waits: open top-ups, refunds without an answer, what is still owed.
 
     Returns how many were looked at. One that cannot be settled does not hold up the rest.
     """
@@ -127,9 +127,9 @@ def _compare(payment: gate.Payment, tally: _Tally) -> None:
         )
     for refund in top_up.refunds.exclude(status=Refund.Status.FAILED):
         if refund.collected_nano < refund.amount_nano:
-            lost_nano = refund.amount_nano - refund.collected_nano
+            owed_nano = refund.amount_nano - refund.collected_nano
             tally.differences.append(
-                f"{refund.id} was made at Stripe; {usd_from_nano(lost_nano)} USD of it was already spent."
+                f"{refund.id} was made at Stripe; {usd_from_nano(owed_nano)} USD of it is still to be collected."
             )
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.audit import Actor, record
-from accounts.models import Organization
+from accounts.models import Organization, TenantQuerySet
 from billing import alerts
 from billing.errors import NotRefundable, PaymentRefused, PaymentsAway
 from billing.models import Account, Dispute, Refund, TopUp, Transfer
@@ -127,7 +127,7 @@ def _take(top_up: TopUp, amount_nano: int, *, reason: str, actor: Actor) -> Refu
 def apply_refund(top_up: TopUp, state: gate.RefundState) -> None:
     """Bring a refund to where it stands at Stripe; inside a transaction that holds the wallet.
 
-    One that was made at Stripe itself takes from the balance what is there of it.
+    One that was made at Stripe itself is collected from the balance, as far as it goes now.
     """
     organization = top_up.organization
     made = Refund.objects.select_for_update().filter(stripe_id=state.stripe_id).first()
@@ -144,19 +144,16 @@ def apply_refund(top_up: TopUp, state: gate.RefundState) -> None:
     if made is None:
         if state.status == "failed":
             return
-        wallet = _lock(organization)
-        collected_nano = min(state.amount_nano, wallet.balance_nano - wallet.leased_nano)
         made = Refund.objects.create(
             organization=organization,
             top_up=top_up,
             amount_nano=state.amount_nano,
-            collected_nano=collected_nano,
+            collected_nano=0,
             reason="Made at Stripe",
             stripe_id=state.stripe_id,
         )
-        if collected_nano:
-            _debit(organization, made, collected_nano)
         _mark(top_up, state.amount_nano)
+        collect(organization)
     if state.status == "failed":
         _give_back(top_up, made)
     elif state.status == "succeeded" and made.status == Refund.Status.PENDING:
@@ -181,38 +178,23 @@ def apply_dispute(top_up: TopUp, state: gate.DisputeState) -> None:
         dispute.status = state.status
         dispute.closed_at = timezone.now()
         dispute.save(update_fields=["status", "closed_at"])
-        alerts.dispute_closed(dispute)
         collect(organization)
+        dispute.refresh_from_db()
+        alerts.dispute_closed(dispute)
 
 
 def collect(organization: Organization) -> None:
-    """Take from the balance what lost disputes are still owed, as far as it goes.
+    """Take from the balance what lost disputes and refunds made at Stripe are still owed, as far as it goes.
 
     Inside a transaction; a lease under way keeps its money.
     """
-    for dispute in (
-        Dispute.objects.for_organization(organization)
-        .filter(status=Dispute.Status.LOST, collected_nano__lt=F("amount_nano"))
-        .order_by("id")
-    ):
-        wallet = _lock(organization)
-        dispute = Dispute.objects.select_for_update().get(pk=dispute.pk)
-        owed_nano = dispute.amount_nano - dispute.collected_nano
-        amount_nano = min(owed_nano, wallet.balance_nano - wallet.leased_nano)
-        if amount_nano <= 0:
-            continue
-        post(
-            organization,
-            Transfer.Kind.DISPUTE,
-            debit=Account.Kind.WALLET,
-            credit=Account.Kind.FUNDING,
-            amount_nano=amount_nano,
-            reference=f"dispute:{dispute.id}:{dispute.collected_nano}",
-            description="Taken back by the cardholder's bank",
-            from_frozen=True,
+    _lock(organization)
+    for dispute in _lost().for_organization(organization).select_for_update().order_by("id"):
+        _collect(
+            organization, dispute, Transfer.Kind.DISPUTE, "Taken back by the cardholder's bank"
         )
-        dispute.collected_nano += amount_nano
-        dispute.save(update_fields=["collected_nano"])
+    for made in _uncollected().for_organization(organization).select_for_update().order_by("id"):
+        _collect(organization, made, Transfer.Kind.REFUND, f"Refund of {made.top_up_id}")
 
 
 @transaction.atomic
@@ -222,11 +204,47 @@ def collect_now(organization: Organization) -> None:
 
 
 def owing() -> list[Organization]:
-    """Organizations whose lost disputes are not wholly collected."""
-    owed = Dispute.objects.filter(
-        status=Dispute.Status.LOST, collected_nano__lt=F("amount_nano")
-    ).values("organization_id")
-    return list(Organization.objects.filter(pk__in=owed))
+    """Organizations whose lost disputes, or whose refunds made at Stripe, are not wholly collected."""
+    return list(
+        Organization.objects.filter(
+            Q(pk__in=_lost().values("organization_id"))
+            | Q(pk__in=_uncollected().values("organization_id"))
+        )
+    )
+
+
+def _lost() -> TenantQuerySet:
+    return Dispute.objects.filter(status=Dispute.Status.LOST, collected_nano__lt=F("amount_nano"))
+
+
+def _uncollected() -> TenantQuerySet:
+    return Refund.objects.exclude(status=Refund.Status.FAILED).filter(
+        collected_nano__lt=F("amount_nano")
+    )
+
+
+def _collect(
+    organization: Organization, owed: Dispute | Refund, kind: str, description: str
+) -> None:
+    wallet = _lock(organization)
+    amount_nano = min(
+        owed.amount_nano - owed.collected_nano, wallet.balance_nano - wallet.leased_nano
+    )
+    if amount_nano <= 0:
+        return
+    post(
+        organization,
+        kind,
+        debit=Account.Kind.WALLET,
+        credit=Account.Kind.FUNDING,
+        amount_nano=amount_nano,
+        reference=f"{kind}:{owed.id}:{owed.collected_nano}",
+        description=description,
+        # It is what this money was withheld for, and has left at Stripe already.
+        from_frozen=True,
+    )
+    owed.collected_nano += amount_nano
+    owed.save(update_fields=["collected_nano"])
 
 
 def _lock(organization: Organization) -> Account:
@@ -245,8 +263,6 @@ def _debit(organization: Organization, made: Refund, amount_nano: int) -> None:
         amount_nano=amount_nano,
         reference=f"refund:{made.id}",
         description=f"Refund of {made.top_up_id}",
-        # What is withheld for a dispute does not stop what has already left at Stripe.
-        from_frozen=made.stripe_id is not None,
     )
 
 

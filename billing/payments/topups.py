@@ -5,6 +5,7 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, record
@@ -23,6 +24,10 @@ USD = 1_000_000_000
 MAX_UNPAID_AN_HOUR = 30
 # How long Stripe remembers an idempotency key, less a margin.
 REPEATABLE_FOR = timedelta(hours=23)
+# How long an automatic top-up waits after one failure, after two, and from the third on.
+COOL_OFF = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
+MAX_LOOKED_AT = 250
+Problem = AutomaticTopUp.Problem
 
 
 class UnexpectedPayment(Exception):
@@ -103,6 +108,8 @@ def sync(top_up: TopUp) -> TopUp:
 
     Raises ``PaymentsAway`` where Stripe does not answer.
     """
+    # Whatever the answer is, those that were not asked about come first the next time.
+    TopUp.objects.filter(pk=top_up.pk).update(asked_at=timezone.now())
     payment_id = top_up.stripe_payment_intent_id or ""
     if not payment_id and top_up.stripe_session_id:
         session = gate.session(top_up.stripe_session_id)
@@ -129,10 +136,7 @@ def apply(payment: gate.Payment) -> TopUp | None:
     found = TopUp.objects.filter(pk=payment.top_up).first() if _is_ours(payment.top_up) else None
     if found is None:
         return None
-    # The wallet first, as every writer does.
-    Account.objects.select_for_update(no_key=True).get(
-        organization_id=found.organization_id, kind=Account.Kind.WALLET
-    )
+    _lock_wallet(found)
     top_up: TopUp = (
         TopUp.objects.select_for_update(of=("self",))
         .select_related("organization")
@@ -146,34 +150,89 @@ def apply(payment: gate.Payment) -> TopUp | None:
             reversals.apply_refund(top_up, refund)
         for dispute in payment.disputes:
             reversals.apply_dispute(top_up, dispute)
-    elif payment.status in ("canceled", "failed") and top_up.status == TopUp.Status.PENDING:
-        fail(top_up, payment.failure or "The payment was canceled.")
-    elif (
-        top_up.source == TopUp.Source.AUTOMATIC
-        and top_up.status == TopUp.Status.PENDING
-        and payment.status in ("requires_payment_method", "requires_action")
-    ):
-        fail(top_up, payment.failure or "The bank wants the cardholder to confirm.")
+    elif top_up.status == TopUp.Status.PENDING:
+        if payment.status in ("canceled", "failed"):
+            fail(top_up, _why(payment), _problem(payment))
+        elif top_up.source == TopUp.Source.AUTOMATIC:
+            _apply_open(top_up, payment)
     return top_up
 
 
 @transaction.atomic
-def fail(top_up: TopUp, why: str) -> None:
-    """Nothing came of it. A payment that succeeds after all is still credited."""
+def fail(top_up: TopUp, why: str, problem: str = Problem.DECLINED) -> None:
+    """Nothing came of it; whoever hears of it first says so. A payment that succeeds after all is still credited.
+
+    An automatic one is not tried again for a while, for ``problem``.
+    """
+    _lock_wallet(top_up)
     failed = TopUp.objects.filter(pk=top_up.pk, status=TopUp.Status.PENDING).update(
         status=TopUp.Status.FAILED, failure=why[:200], settled_at=timezone.now()
     )
     top_up.refresh_from_db()
     if failed:
         emit(top_up.organization, "topup.failed", _told(top_up))
+        if top_up.source == TopUp.Source.AUTOMATIC:
+            _cool_off(top_up, why, problem)
 
 
 def pending_since(before: timedelta) -> list[TopUp]:
-    """Top-ups that wait longer than that, for the job that asks Stripe about them."""
-    return list(
-        TopUp.objects.select_related("organization").filter(
-            status=TopUp.Status.PENDING, created_at__lt=timezone.now() - before
-        )[:500]
+    """Top-ups that wait longer than that, for the job that asks Stripe about them.
+
+    However many there are, each has its turn: automatic ones beside the pages nobody paid on, and of
+    both those that were never asked about, then those asked about longest ago.
+    """
+    waiting = (
+        TopUp.objects.select_related("organization")
+        .filter(status=TopUp.Status.PENDING, created_at__lt=timezone.now() - before)
+        .order_by(F("asked_at").asc(nulls_first=True), "created_at")
+    )
+    return [
+        top_up
+        for source in (TopUp.Source.AUTOMATIC, TopUp.Source.CHECKOUT)
+        for top_up in waiting.filter(source=source)[:MAX_LOOKED_AT]
+    ]
+
+
+def _apply_open(top_up: TopUp, payment: gate.Payment) -> None:
+    """An automatic top-up whose payment has not ended at Stripe: failed only where the card was tried.
+
+    One without a failure is on its way (``processing``, or not tried yet): it stays open.
+    """
+    if payment.status == "requires_action" or payment.failure:
+        fail(top_up, _why(payment), _problem(payment))
+    elif top_up.stripe_payment_intent_id is None:
+        # Asking for the charge again repeats what Stripe answered then; the payment says how it stands.
+        top_up.stripe_payment_intent_id = payment.stripe_id
+        top_up.save(update_fields=["stripe_payment_intent_id"])
+
+
+def _problem(payment: gate.Payment) -> str:
+    if payment.failure_code == "authentication_required" or payment.status == "requires_action":
+        return Problem.AUTHENTICATION
+    return Problem.DECLINED
+
+
+def _why(payment: gate.Payment) -> str:
+    if _problem(payment) == Problem.AUTHENTICATION:
+        return "The bank wants the cardholder to confirm."
+    return payment.failure or "The payment was canceled."
+
+
+def _cool_off(top_up: TopUp, why: str, problem: str) -> None:
+    """The next automatic top-up waits, the longer the more of them failed in a row, and people are told."""
+    setting = AutomaticTopUp.objects.select_for_update().get(organization=top_up.organization)
+    wait = COOL_OFF[min(setting.failures, len(COOL_OFF) - 1)]
+    AutomaticTopUp.objects.filter(pk=setting.pk).update(
+        problem=problem, failures=F("failures") + 1, paused_until=timezone.now() + wait
+    )
+    alerts.automatic_top_up_failed(top_up, why)
+    log.warning("automatic_top_up_failed", top_up=top_up.id, problem=problem)
+
+
+def _lock_wallet(top_up: TopUp) -> None:
+    # The wallet first, as every writer does.
+    Account.objects.select_for_update(no_key=True).get(
+        organization_id=top_up.organization_id, kind=Account.Kind.WALLET
     )
 
 
@@ -245,8 +304,7 @@ def _charge_again(top_up: TopUp) -> None:
         if payment.top_up == top_up.id:
             apply(payment)
             return
-    fail(top_up, "The payment was never made.")
-    alerts.automatic_top_up_failed(top_up, "The payment service did not answer.")
+    fail(top_up, "The payment service did not answer. The payment was never made.", Problem.NONE)
 
 
 def _is_ours(top_up: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from billing import alerts
 from billing.audit import audit
 from billing.errors import InvalidAmount
 from billing.models import Alert, AutomaticTopUp, PaymentMethod, TopUp
-from billing.payments import automatic, reconcile
+from billing.payments import automatic, gate, reconcile
 from billing.selectors import balance_of
 from tests import factories
 from tests.billing.test_top_ups import USD, deliver, start
@@ -159,6 +160,83 @@ def test_a_charge_nobody_heard_the_end_of_is_made_once(stripe: Stripe, fault: ob
     assert tries(tenant) == ["succeeded"]
     assert balance_of(tenant).balance_nano == 55 * USD
     assert len(stripe.events("payment_intent.succeeded")) == 2
+    assert audit(tenant) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("card", "cause"),
+    [(Stripe.LATER_DECLINED, "declined"), (Stripe.AUTHENTICATION, "authentication_required")],
+)
+def test_a_refusal_that_only_a_message_tells_of_cools_off_all_the_same(
+    stripe: Stripe, card: str, cause: str
+) -> None:
+    tenant = ready(stripe, card=card)
+    stripe.control("PUT", "/faults", path="/v1/payment_intents", status="drop_after", method="POST")
+
+    for _ in range(4):
+        reconcile.run_automatic()
+        deliver(stripe, "payment_intent")
+    stripe.lift_faults()
+    reconcile.chase(older_than=timedelta(0))
+
+    setting = AutomaticTopUp.objects.get(organization=tenant)
+    assert tries(tenant) == ["failed"]
+    assert (setting.failures, setting.problem) == (1, cause)
+    assert setting.paused_until is not None
+    assert Alert.objects.filter(organization=tenant, kind="automatic_top_up").count() == 1
+
+
+@pytest.mark.django_db
+def test_a_payment_on_its_way_is_neither_a_failure_nor_made_again(
+    stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = ready(stripe)
+    answer = gate.charge_saved_card
+
+    def slow(**what: Any) -> gate.Payment:
+        return replace(answer(**what), status="processing", amount_nano=0)
+
+    with monkeypatch.context() as at_the_bank:
+        at_the_bank.setattr(gate, "charge_saved_card", slow)
+        reconcile.run_automatic()
+        reconcile.run_automatic()
+    setting = AutomaticTopUp.objects.get(organization=tenant)
+    assert (tries(tenant), setting.failures, setting.problem) == (["pending"], 0, "")
+
+    reconcile.chase(older_than=timedelta(0))
+
+    assert tries(tenant) == ["succeeded"]
+    assert len(stripe.events("payment_intent.succeeded")) == 2
+    assert audit(tenant) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+def test_it_does_not_feed_a_dispute(stripe: Stripe, outcome: str) -> None:
+    tenant = ready(stripe)
+    (top_up,) = TopUp.objects.filter(organization=tenant)
+    made = stripe.control(
+        "POST", "/disputes", payment_intent=top_up.stripe_payment_intent_id, amount=500
+    )
+    factories.charge(tenant, 4 * USD, service_fee_bps=0)
+    deliver(stripe)
+
+    assert tenant not in automatic.due()
+    assert automatic.run(tenant) is None
+    assert automatic.waits_for_withheld(tenant)
+    (alert,) = Alert.objects.filter(organization=tenant, kind="dispute")
+    assert "Automatic top-ups wait" in alert.message
+    stripe.control("POST", f"/disputes/{made['id']}/close", outcome=outcome)
+    deliver(stripe)
+    if outcome == "lost":  # what is still owed is a person's to bring
+        assert automatic.run(tenant) is None
+        stripe.pay(start(tenant, 5 * USD).checkout_url, Stripe.CARD)
+        deliver(stripe)
+
+    assert not automatic.waits_for_withheld(tenant)
+    assert reconcile.run_automatic() == 1
+    assert tries(tenant) == ["succeeded"]
     assert audit(tenant) == []
 
 

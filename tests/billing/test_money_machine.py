@@ -158,6 +158,16 @@ class Money(RuleBasedStateMachine):
             assert cents * gate.NANO_PER_CENT > reversals.refundable(top_up).amount_nano or not cents  # fmt: skip
         self.stripe.lift_faults()
 
+    @rule(which=st.integers(0, 20), share=st.integers(1, 100))
+    def refund_at_stripe(self, which: int, share: int) -> None:
+        found = [top_up for top_up in self.paid_top_ups() if not top_up.disputes.exists()]
+        if found:
+            payment = gate.payment(str(found[which % len(found)].stripe_payment_intent_id))
+            gone = sum(made.amount_nano for made in payment.refunds if made.status != "failed")
+            cents = (payment.amount_nano - gone) // gate.NANO_PER_CENT * share // 100
+            if cents and not payment.disputes:
+                self.stripe.control("POST", "/refunds", payment_intent=payment.stripe_id, amount=cents)  # fmt: skip
+
     @rule(cap=st.integers(1, 3))
     def set_automatic(self, cap: int) -> None:
         card = PaymentMethod.objects.filter(organization=self.tenant, removed_at=None).first()

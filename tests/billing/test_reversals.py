@@ -1,9 +1,10 @@
 """Refunds of what is unused, and disputes that withhold what is contested."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from accounts.audit import SYSTEM
@@ -16,6 +17,7 @@ from billing.selectors import balance_of
 from tests import factories
 from tests.billing.test_top_ups import USD, deliver, start
 from tests.live import Stripe
+from tests.processes import BASE_DIR
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +125,101 @@ def test_a_refund_made_at_stripe_takes_what_is_there_and_is_reported(stripe: Str
     assert audit(tenant) == []
 
 
+def draw(tenant: Organization, usd: int) -> str:
+    """A gateway sets money aside; its lease."""
+    lease = str(uuid.uuid4())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT granted FROM billing_draw_lease(%s, %s, 'gateway', %s, %s, 60)",
+            [lease, tenant.id[4:], usd * USD, usd * USD],
+        )
+        assert cursor.fetchone()[0] == usd * USD
+    return lease
+
+
+def give_back(tenant: Organization, lease: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_return_lease(%s, %s, 0)", [lease, tenant.id[4:]])
+
+
+def refund_at_stripe(stripe: Stripe, top_up: TopUp, usd: int) -> Refund:
+    stripe.control(
+        "POST", "/refunds", payment_intent=top_up.stripe_payment_intent_id, amount=usd * 100
+    )
+    deliver(stripe)
+    return Refund.objects.get(top_up=top_up)
+
+
+def test_what_a_lease_holds_of_a_refund_made_at_stripe_is_collected_when_it_is_back(
+    stripe: Stripe,
+) -> None:
+    tenant = factories.organization()
+    top_up = paid(stripe, tenant, 100)
+    lease = draw(tenant, 25)
+
+    made = refund_at_stripe(stripe, top_up, 100)
+    assert made.collected_nano == 75 * USD
+    give_back(tenant, lease)
+
+    assert balance_of(tenant).available_nano == 0  # withheld, so that no call spends it
+    assert audit(tenant) == []
+    reconcile.chase(older_than=timedelta(0))
+    made.refresh_from_db()
+    assert (made.collected_nano, balance_of(tenant).balance_nano) == (100 * USD, 0)
+    assert reconcile.reconcile().differences == []
+    assert reversals.owing() == []
+    assert audit(tenant) == []
+
+
+def test_what_was_spent_of_a_refund_made_at_stripe_is_taken_from_later_money(
+    stripe: Stripe,
+) -> None:
+    tenant = factories.organization()
+    top_up = paid(stripe, tenant)
+    factories.charge(tenant, 40 * USD, service_fee_bps=0)
+    refund_at_stripe(stripe, top_up, 20)
+
+    paid(stripe, tenant, 30)
+    deliver(stripe)
+
+    assert balance_of(tenant).available_nano == 20 * USD
+    assert reconcile.reconcile().differences == []
+    assert audit(tenant) == []
+
+
+def test_a_refund_made_at_stripe_that_fails_is_owed_no_more(stripe: Stripe) -> None:
+    tenant = factories.organization()
+    top_up = paid(stripe, tenant)
+    factories.charge(tenant, 40 * USD, service_fee_bps=0)
+    made = refund_at_stripe(stripe, top_up, 20)
+
+    stripe.control("POST", f"/refunds/{made.stripe_id}/fail")
+    deliver(stripe)
+
+    assert balance_of(tenant).available_nano == 10 * USD
+    assert reversals.owing() == []
+    assert audit(tenant) == []
+
+
+def test_refunds_from_before_they_were_withheld_are_withheld(stripe: Stripe) -> None:
+    tenant = factories.organization()
+    top_up = paid(stripe, tenant)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        Refund.objects.create(
+            organization=tenant, top_up=top_up, amount_nano=5 * USD, collected_nano=0,
+            status="succeeded", stripe_id="re_before",
+        )  # fmt: skip
+        cursor.execute("SET LOCAL session_replication_role = origin")
+        assert balance_of(tenant).frozen_nano == 0
+
+        for _ in range(2):
+            cursor.execute((BASE_DIR / "billing/sql/0024/refunds.sql").read_text())
+
+    assert balance_of(tenant).frozen_nano == 5 * USD
+    assert audit(tenant) == []
+
+
 def dispute_of(tenant: Organization) -> Dispute:
     return Dispute.objects.get(organization=tenant)
 
@@ -156,6 +253,8 @@ def test_a_lost_dispute_takes_its_money_and_waits_for_the_rest(stripe: Stripe) -
         deliver(stripe)
     assert balance_of(tenant).balance_nano == 0
     assert dispute_of(tenant).collected_nano == 20 * USD
+    said = Alert.objects.get(organization=tenant, kind="dispute", dismissed_at=None)
+    assert "30.00 USD of it will be taken" in said.message
 
     paid(stripe, tenant, 40)
     assert balance_of(tenant).available_nano == 10 * USD

@@ -1,9 +1,11 @@
 """Top-ups: money is credited once, by whoever hears of it first."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from accounts.audit import SYSTEM
 from accounts.models import Organization
@@ -104,6 +106,29 @@ def test_a_page_that_expires_is_a_top_up_that_failed(stripe: Stripe) -> None:
 
     top_up.refresh_from_db()
     assert (top_up.status, "expired" in top_up.failure) == ("failed", True)
+
+
+def test_however_many_wait_each_is_asked_about_in_turn(
+    stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topups, "MAX_LOOKED_AT", 2)
+    at = timezone.now() - timedelta(minutes=10)
+    unknown = TopUp.objects.create(
+        organization=factories.organization(), source="automatic", amount_nano=USD, created_at=at
+    )
+    pages = [start(factories.organization()) for _ in range(5)]
+    for number, page in enumerate(pages):
+        TopUp.objects.filter(pk=page.pk).update(created_at=at + timedelta(minutes=number))
+    asked = []
+
+    for _ in range(3):
+        looked_at = topups.pending_since(timedelta(seconds=30))
+        asked.append([top_up.pk for top_up in looked_at])
+        for page in looked_at[1:]:  # nobody pays on them
+            topups.sync(page)
+
+    one, two, three, four, five = (page.pk for page in pages)
+    assert asked == [[unknown.pk, one, two], [unknown.pk, three, four], [unknown.pk, five, one]]
 
 
 def test_where_stripe_does_not_answer_nothing_is_left_open(stripe: Stripe) -> None:

@@ -8,8 +8,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.audit import SYSTEM
 from billing.models import Agreement, Alert, Budget, Dispute, TopUp, Transfer
-from billing.payments import reversals
+from billing.payments import automatic, reversals
 from billing.selectors import balance_of
 from keys.budgets import Budget as KeyBudget
 from tests import factories
@@ -243,9 +244,17 @@ def test_a_contested_payment_says_so(client: Client, inside: Any, stripe: Stripe
         organization=inside, top_up=top_up, stripe_id="dp_2", amount_nano=50 * USD
     )
 
+    automatic.configure(
+        inside, enabled=True, threshold_nano=USD, amount_nano=10 * USD, monthly_cap_nano=10 * USD,
+        payment_method=factories.payment_method(inside), actor=SYSTEM,
+    )  # fmt: skip
+
     page = client.get(go("billing", inside)).content.decode()
 
     assert "withheld for a dispute" in page
+    for name in ("billing", "automatic_top_up"):
+        shown = client.get(go(name, inside)).content.decode()
+        assert "Until that is settled nothing is charged automatically" in shown
     assert reversals.refundable(TopUp.objects.get(pk=top_up.pk)).amount_nano == 0
 
 

@@ -48,6 +48,7 @@ def automatic_top_up(request: OrganizationRequest) -> HttpResponse:
         "setting": setting,
         "cards": cards,
         "spent_nano": automatic.spent_this_month(tenant),
+        "waits": automatic.waits_for_withheld(tenant),
     }
     return render(
         request, "console/billing/automatic.html", context, status=422 if form.is_bound else 200

@@ -11,6 +11,7 @@ from accounts.access import OrganizationRequest, organization_view
 from accounts.roles import Permission
 from billing import alerts
 from billing.models import Alert, AutomaticTopUp, Budget, Invoice, Transfer
+from billing.payments.automatic import waits_for_withheld
 from billing.payments.customers import cards_of
 from billing.plans import terms_of
 from billing.selectors import balance_of, days_left, usage_summaries
@@ -35,6 +36,7 @@ def billing(request: OrganizationRequest) -> HttpResponse:
         "month": month,
         "terms": terms_of(tenant),
         "automatic": AutomaticTopUp.objects.for_organization(tenant).first(),
+        "automatic_waits": waits_for_withheld(tenant),
         "budget": Budget.objects.for_organization(tenant).first(),
         "cards": cards_of(tenant),
         "entries": with_causes(tenant, Transfer.objects.for_organization(tenant)[:LATEST]),
