@@ -18,6 +18,7 @@ from accounts.roles import Permission
 from keys.models import ApiKey
 from tokenhub.api import limits
 from tokenhub.api.authentication import Caller
+from tokenhub.api.etags import etag, is_known
 from tokenhub.api.fields import Answer, Body, Query
 from tokenhub.api.idempotency import once
 from tokenhub.api.problems import Problem, not_found
@@ -184,6 +185,13 @@ class ApiView(APIView):
         """An object as JSON."""
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         return Response(kind(value, context={"request": self.request}).data, status, headers=named)
+
+    def versioned(self, kind: type[Answer], value: Any, version: int) -> Response:
+        """An object with its ``ETag``; to who reads a version again, only that it is still the one."""
+        tag = etag(version)
+        if self.request.method in ("GET", "HEAD") and is_known(self.request, version):
+            return Response(status=304, headers={"ETag": tag})
+        return self.answer(kind, value, ETag=tag)
 
 
 def _caller(request: Request) -> Caller | None:

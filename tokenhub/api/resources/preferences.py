@@ -11,7 +11,7 @@ from billing.plans import terms_of
 from routing.models import Preferences as Kept
 from routing.selectors import preferences_of
 from routing.services import LISTS, set_preferences, version_of
-from tokenhub.api.etags import IF_MATCH, etag, versions_meant
+from tokenhub.api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, UNCHANGED, versions_meant
 from tokenhub.api.fields import Answer, Body, Names
 from tokenhub.api.view import READ, WRITE, ApiView, operation
 
@@ -66,7 +66,8 @@ class Preferences(ApiView):
 
     @operation(
         "get_preferences", "The preferences", scopes=READ, permission=Permission.VIEW,
-        answer=PreferencesSerializer,
+        answer=PreferencesSerializer, responses={200: PreferencesSerializer, **UNCHANGED},
+        extra=[IF_NONE_MATCH, ETAG],
     )  # fmt: skip
     def get(self, request: Request) -> HttpResponse:
         """Hard boundaries: no request of the organization ever goes outside of them. The `ETag` names this version."""
@@ -75,7 +76,7 @@ class Preferences(ApiView):
     @operation(
         "replace_preferences", "Replace the preferences", scopes=WRITE,
         permission=Permission.MANAGE_PREFERENCES, body=PreferencesChangesSerializer,
-        answer=PreferencesSerializer, extra=[IF_MATCH],
+        answer=PreferencesSerializer, extra=[IF_MATCH, ETAG],
     )  # fmt: skip
     def put(self, request: Request) -> HttpResponse:
         """All of them: what is left out sets no limit any more."""
@@ -84,7 +85,7 @@ class Preferences(ApiView):
     @operation(
         "change_preferences", "Change some preferences", scopes=WRITE,
         permission=Permission.MANAGE_PREFERENCES, body=PreferencesChangesSerializer,
-        answer=PreferencesSerializer, extra=[IF_MATCH],
+        answer=PreferencesSerializer, extra=[IF_MATCH, ETAG],
     )  # fmt: skip
     def patch(self, request: Request) -> HttpResponse:
         """What is left out stays. In force in every gateway within a second."""
@@ -102,4 +103,4 @@ class Preferences(ApiView):
         return self._shown(changed)
 
     def _shown(self, preferences: Kept) -> HttpResponse:
-        return self.answer(PreferencesSerializer, preferences, ETag=etag(version_of(preferences)))
+        return self.versioned(PreferencesSerializer, preferences, version_of(preferences))
