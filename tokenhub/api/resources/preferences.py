@@ -8,6 +8,7 @@ from rest_framework.request import Request
 
 from accounts.roles import Permission
 from billing.plans import terms_of
+from routing.models import Certification, DataPolicy
 from routing.models import Preferences as Kept
 from routing.selectors import preferences_of
 from routing.services import LISTS, set_preferences, version_of
@@ -51,7 +52,9 @@ class PreferencesChangesSerializer(Body):
     denied_providers = Names(max_length=60, required=False)
     allowed_models = Names(max_length=120, required=False)
     denied_models = Names(max_length=120, required=False)
-    require = Names(max_length=20, required=False)
+    require = serializers.MultipleChoiceField(
+        choices=[*DataPolicy.values, *Certification.values], required=False
+    )
     strategy = serializers.ChoiceField(choices=Kept.Strategy.choices, required=False)
 
 
