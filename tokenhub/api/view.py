@@ -121,6 +121,7 @@ class ApiView(APIView):
     """An operation's home. Every ``post`` is done once per ``Idempotency-Key``."""
 
     permission_classes = [MayCall]
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     standing: limits.Standing | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -169,7 +170,9 @@ class ApiView(APIView):
         return dict(parsed.validated_data)
 
     def sent(self, body: type[Body]) -> dict[str, Any]:
-        """The request's body, checked."""
+        """The request's body, checked. A replacement says by what: without a body, everything would be gone."""
+        if self.request.method == "PUT" and self.request.stream is None:
+            raise Problem(400, "invalid_request", "Send what it is to be replaced by, as JSON.")
         parsed = body(data=self.request.data)
         parsed.is_valid(raise_exception=True)
         return dict(parsed.validated_data)
