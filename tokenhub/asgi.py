@@ -19,6 +19,7 @@ from django.conf import settings  # noqa: E402  (Django must be set up first)
 from django.core.asgi import get_asgi_application  # noqa: E402
 
 from tokenhub import metrics, tracing  # noqa: E402
+from tokenhub.api.middleware import PREFIX, too_large  # noqa: E402
 from tokenhub.gateway.app import Gateway  # noqa: E402
 from tokenhub.gateway.edge import Receive, Scope, Send  # noqa: E402
 from tokenhub.gateway.metrics import RuntimeCollector  # noqa: E402
@@ -86,7 +87,7 @@ class Application:
             try:
                 await self._django(scope, _bounded(scope, receive), send)  # type: ignore[arg-type]
             except _TooLarge:
-                await _plain(send, 413, b'{"error": "The body is too large."}', closing=True)
+                await _too_large(path, send)
 
     async def _health(self, path: str, send: Send) -> None:
         if path == "/healthz" or self._runtime is None:
@@ -161,14 +162,28 @@ async def _metrics(scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _plain(send: Send, status: int, body: bytes, *, closing: bool = False) -> None:
+async def _too_large(path: str, send: Send) -> None:
+    """What the REST API answers is a problem, also where no view has seen the request."""
+    closing = (b"connection", b"close")
+    if not path.startswith(PREFIX):
+        await _plain(send, 413, b'{"error": "The body is too large."}', closing)
+        return
+    answer = too_large(path)
+    await _plain(
+        send, answer.status_code, answer.content, closing,
+        (b"x-request-id", answer["X-Request-Id"].encode()), kind=answer["Content-Type"].encode(),
+    )  # fmt: skip
+
+
+async def _plain(
+    send: Send, status: int, body: bytes, *more: tuple[bytes, bytes], kind: bytes = b"application/json"
+) -> None:  # fmt: skip
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
         (b"x-content-type-options", b"nosniff"),
+        *more,
     ]
-    if closing:
-        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -71,6 +71,13 @@ def test_a_key_that_is_none_is_refused(program: Program, key: str) -> None:
     assert (answer.status_code == 201) == (key == " ")
 
 
+def test_an_address_longer_than_any_is_not_found_with_a_key_too(program: Program) -> None:
+    where = f"keys/{'x' * 400}/rotate/"
+
+    problem(program.post(where, Idempotency_Key="a"), 404, "not_found")
+    problem(program.post(where), 404, "not_found")
+
+
 def test_a_day_later_it_is_forgotten(program: Program) -> None:
     program.post("keys/", {"name": "daily"}, Idempotency_Key="a")
     Remembered.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))

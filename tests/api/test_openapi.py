@@ -13,6 +13,7 @@ from tests.api.test_access import METHODS, OPERATIONS
 from tests.web.pages import safe
 from tokenhub.api import problems
 from tokenhub.api.explorer import document
+from tokenhub.api.fields import Body
 from tokenhub.web import docs
 
 
@@ -66,21 +67,96 @@ def test_every_operation_says_what_it_does_and_who_may(
         assert {"managementKey": [described["x-scopes"][0]]} in described["security"]
     else:
         assert "security" not in described
-    contents = [
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "described"),
+    [pytest.param(*each, id=each[2]["operationId"]) for each in operations()],
+)
+def test_every_operation_has_examples(path: str, method: str, described: dict[str, Any]) -> None:
+    """Of what is sent, of the answer, of each place in the address and of each error; none is left out."""
+    answers = {status: resolved(answer) for status, answer in described["responses"].items()}
+    done = [answer for status, answer in answers.items() if status.startswith("2")]
+    bodies = [
         content
-        for status, answer in described["responses"].items()
-        if status.startswith("2")
+        for answer in [*answers.values(), described.get("requestBody", {})]
         for kind, content in answer.get("content", {}).items()
-        if kind == "application/json"
+        if kind.endswith("json")
     ]
-    if "requestBody" in described:
-        contents.append(described["requestBody"]["content"]["application/json"])
-    for content in contents:
-        examples = [each["value"] for each in content.get("examples", {}).values()]
-        assert examples, "an example is missing"
-        schema = {**content["schema"], "components": document()["components"]}
-        for example in examples:
-            jsonschema.validate(example, schema, jsonschema.Draft202012Validator)
+    for body in bodies:
+        assert examples_of(body), "an example of a body is missing"
+        for example in examples_of(body):
+            validate(example, body["schema"])
+
+    parameters = [resolved(each) for each in described["parameters"]]
+    placed = [each for each in parameters if each["in"] in ("path", "header")]
+    headers = [resolved(each) for answer in done for each in answer["headers"].values()]
+    for each in [*placed, *headers]:
+        assert examples_of(each), f"{each.get('name')}: an example is missing"
+        for example in examples_of(each):
+            validate(example, each["schema"])
+
+    # Where the answer has no JSON to show, its address is shown.
+    shown = [body for answer in done for body in answer.get("content", {}).values()]
+    assert any(map(examples_of, shown)) or any(each["in"] == "path" for each in placed)
+
+
+def resolved(described: dict[str, Any]) -> dict[str, Any]:
+    """What a reference within the document stands for."""
+    found: Any = document()
+    if "$ref" not in described:
+        return described
+    for name in described["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return dict(found)
+
+
+def examples_of(described: dict[str, Any]) -> list[Any]:
+    one = [described["example"]] if "example" in described else []
+    return one + [each["value"] for each in described.get("examples", {}).values()]
+
+
+def validate(example: Any, schema: dict[str, Any]) -> None:
+    whole = {**schema, "components": document()["components"]}
+    jsonschema.validate(example, whole, jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("NewKey", {"name": ""}), ("NewKey", {"name": "  "}), ("NewKey", {"name": "a\0"}),
+        ("NewKey", {"name": "x" * 81}), ("NewKey", {"name": "k", "rpm": 0}),
+        ("NewKey", {"name": "k", "allowed_models": [""]}), ("NewKey", {"name": "k", "nonsense": 1}),
+        ("NewKey", {"name": "k", "allowed_models": ["x"] * 501}), ("NewKey", {"rpm": 1}),
+        ("NewKey", {"name": "k", "budget": {"amount": "0.00", "period": "day"}}),
+        ("NewKey", {"name": "k", "budget": {"amount": "1.00", "period": "day", "nonsense": 1}}),
+        ("PreferencesChanges", {"require": ["iso9"]}), ("PreferencesChanges", {"version": 3}),
+        ("BudgetsChanges", {"monthly": "0"}), ("BudgetsChanges", {"monthly": "-1.00"}),
+        ("NewTopUp", {"amount": "25.001"}), ("NewTopUp", {"amount": "0"}), ("Role", {}),
+        ("NewWebhook", {"url": "ftp://example.com/"}), ("NewWebhook", {"url": "https://a b/"}),
+        ("NewWebhook", {"url": "https://example.com/", "description": "\0"}),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_refused_by_the_document_too(name: str, body: dict[str, Any]) -> None:
+    serializer: Any = next(
+        each for each in all_of(Body) if each.__name__.removesuffix("Serializer") == name
+    )
+
+    assert not serializer(data=body).is_valid()
+    with pytest.raises(jsonschema.ValidationError):
+        validate(body, {"$ref": f"#/components/schemas/{name}"})
+
+
+def all_of(kind: type) -> list[type]:
+    return [each for child in kind.__subclasses__() for each in (child, *all_of(child))]
+
+
+def test_a_string_that_may_be_empty_is_not_refused_by_the_document() -> None:
+    validate(
+        {"url": "https://example.com/", "description": ""},
+        {"$ref": "#/components/schemas/NewWebhook"},
+    )
+    validate({"monthly": None}, {"$ref": "#/components/schemas/BudgetsChanges"})
 
 
 def test_every_answer_can_be_a_problem() -> None:

@@ -26,7 +26,20 @@ def test_a_clients_own_request_id_is_not_taken_over(program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["nothing/", "keys/x/y/", "me/extra/", "..%2f", "keys/key_nonsense/"]
+    "path",
+    [
+        "nothing/",
+        "keys/x/y/",
+        "me/extra/",
+        "..%2f",
+        "keys/key_nonsense/",
+        "keys/x.pdf",
+        "invoices/.pdf",
+        "invoices/x.pdf",
+        "me//",
+        "/me/",
+        "ME/",
+    ],
 )
 def test_what_is_not_there_is_a_problem(program: Program, path: str) -> None:
     problem(program.get(path), 404, "not_found")
@@ -42,7 +55,7 @@ def test_another_method_is_a_problem(program: Program, method: str) -> None:
     answer = program.call(method, "me/")
 
     problem(answer, 405, "method_not_allowed")
-    assert "GET" in answer["allow"]
+    assert answer["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +96,16 @@ def test_another_format_is_refused(program: Program) -> None:
 @pytest.mark.parametrize("path", ["keys/?cursor=%00", "keys/a%00b/", "me/?organization=%00"])
 def test_a_nul_is_refused(program: Program, path: str) -> None:
     assert program.get(path).status_code in (400, 404)
+
+
+@pytest.mark.parametrize(
+    "limit", ["0", "101", "-1", "", "1_0", "%D9%A1", "%201", "1.0", "1e1", "9" * 400]
+)
+def test_a_limit_is_a_number_as_programs_write_it(program: Program, limit: str) -> None:
+    found = problem(program.get(f"keys/?limit={limit}"), 400, "validation_failed")
+
+    assert [each["field"] for each in found["errors"]] == ["limit"]
+    assert program.get("keys/?limit=1&unknown=x").status_code == 200
 
 
 def test_each_wrong_field_is_named(program: Program) -> None:

@@ -23,30 +23,32 @@ class Usd(serializers.Field[int, str, str, int]):
         return usd_from_nano(value)
 
 
-@extend_schema_field({"type": "string", "pattern": r"^\d{1,7}(\.\d{1,9})?$", "example": "25.00"})
 class UsdAmount(serializers.Field[int, Any, str, int]):
-    """An amount in USD that is sent to us: a decimal string, so that no float ever touches it."""
+    """An amount in USD that is sent to us: a decimal string, so that no float ever touches it. More than nothing."""
 
-    default_error_messages = {"invalid": "Write the amount as a string such as “25.00”."}
+    pattern = r"[0-9]{1,7}(\.[0-9]{1,9})?"
+    default_error_messages = {
+        "invalid": "Write the amount as a string such as “25.00”.",
+        "zero": "The amount must be greater than zero.",
+    }
 
     def to_internal_value(self, data: Any) -> int:
-        if not isinstance(data, str) or not _is_plain(data):
+        if not isinstance(data, str) or not re.fullmatch(self.pattern, data):
             self.fail("invalid")
-        try:
-            return nano_from_usd(data)
-        except ValueError:
-            self.fail("invalid")
+        amount_nano = nano_from_usd(data)
+        if amount_nano == 0:
+            self.fail("zero")
+        return amount_nano
 
     def to_representation(self, value: int) -> str:
         return usd_from_nano(value)
 
 
-def _is_plain(text: str) -> bool:
-    whole, point, decimals = text.partition(".")
-    return (
-        text.isascii() and whole.isdigit() and len(whole) <= 7
-        and (decimals.isdigit() and len(decimals) <= 9 if point else True)
-    )  # fmt: skip
+class UsdCents(UsdAmount):
+    """An amount in whole cents: what a card can be charged."""
+
+    pattern = r"[0-9]{1,7}(\.[0-9]{1,2}0{0,7})?"
+    default_error_messages = {"invalid": "Write the amount as whole cents in a string: “25.00”."}
 
 
 _KEY_ID = "^key_[0-9a-f]{32}$"
@@ -81,7 +83,16 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class Names(serializers.ListField):
+class Items(serializers.ListField):
+    """A list. One that is too long is refused before its items are looked at, each of which could be an error."""
+
+    def run_child_validation(self, data: Any) -> Any:
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return super().run_child_validation(data)
+
+
+class Names(Items):
     """A list of names."""
 
     def __init__(self, max_length: int = 160, **options: Any) -> None:
@@ -129,6 +140,8 @@ def _is_of(field: serializers.Field[Any, Any, Any, Any], value: Any) -> bool:
         return isinstance(value, str)
     if isinstance(field, serializers.BooleanField):
         return isinstance(value, bool)
+    if isinstance(field, serializers.MultipleChoiceField):
+        return isinstance(value, list)
     if isinstance(field, serializers.IntegerField):
         return not isinstance(value, bool | str)
     return True
@@ -140,3 +153,12 @@ class Nothing(Body):
 
 class Query(serializers.Serializer[Any]):
     """The parameters of a query. What we do not know is passed over."""
+
+
+class Number(serializers.IntegerField):
+    """An integer in a query. DRF itself would take “1_0”, and the digits of any script."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not re.fullmatch("-?[0-9]+", str(data)):
+            self.fail("invalid")
+        return super().to_internal_value(data)

@@ -19,11 +19,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tokenhub.api.models import Remembered
-from tokenhub.api.problems import Problem, invalid
+from tokenhub.api.problems import Problem, invalid, not_found
 
 HEADER = "Idempotency-Key"
 KEPT_FOR = timedelta(hours=24)
 MAX_LENGTH = 255
+# Nothing that there is has so long an address.
+_MAX_PATH = 300
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -38,6 +40,8 @@ def once(handler: Handler) -> Handler:
             return answer
         if not 1 <= len(key) <= MAX_LENGTH or not key.isascii() or not key.isprintable():
             raise invalid(HEADER, f"It is 1 to {MAX_LENGTH} printable ASCII characters.")
+        if len(request.path) > _MAX_PATH:
+            raise not_found("address")
         with transaction.atomic():
             place = _place(request, key)
             digest = hashlib.sha256(json.dumps(request.data, sort_keys=True).encode()).digest()

@@ -17,7 +17,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tokenhub.api.fields import Answer, Query
+from tokenhub.api.fields import Answer, Number, Query
 from tokenhub.api.problems import Problem
 
 DEFAULT, MOST = 50, 100
@@ -27,7 +27,7 @@ Row = TypeVar("Row")
 class PageQuery(Query):
     """Which page."""
 
-    limit = serializers.IntegerField(
+    limit = Number(
         required=False, min_value=1, max_value=MOST, default=DEFAULT, help_text="How many at most."
     )
     cursor = serializers.CharField(

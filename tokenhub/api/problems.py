@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
 from accounts.errors import AccountError, CannotClose, InvalidName, InvitationUnusable
+from accounts.ids import uuid7
 from accounts.webhooks.errors import InvalidEndpoint
 from billing.errors import (
     BillingError,
@@ -34,6 +36,8 @@ from tokenhub.web.contact import TooMany
 
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED_AT = "/docs/rest-api/"
+# An answer is not many times what was sent: so many errors are named, each in so many characters.
+MOST_ERRORS, MAX_MESSAGE = 100, 300
 
 # What each code is called; each is explained on the documentation's page, which a test compares.
 TITLES = {
@@ -60,7 +64,7 @@ TITLES = {
     "secret_not_replayable": "A secret is shown once",
     "precondition_failed": "It was changed meanwhile",
     "request_too_large": "The body is too large",
-    "unsupported_media_type": "The body is not JSON",
+    "unsupported_media_type": "The body is not plain JSON",
     "validation_failed": "Some fields are not valid",
     "idempotency_key_reused": "The idempotency key is in use",
     "rate_limit_exceeded": "Too many requests",
@@ -69,10 +73,10 @@ TITLES = {
     "service_unavailable": "The service is not available",
 }
 _BY_STATUS = {
-    400: "invalid_request", 401: "invalid_api_key", 403: "insufficient_scope", 404: "not_found",
-    405: "method_not_allowed", 406: "not_acceptable", 409: "conflict", 413: "request_too_large",
-    415: "unsupported_media_type", 429: "rate_limit_exceeded",
-    503: "service_unavailable",
+    400: "invalid_request", 401: "invalid_api_key", 402: "payment_refused", 403: "insufficient_scope",
+    404: "not_found", 405: "method_not_allowed", 406: "not_acceptable", 409: "conflict",
+    412: "precondition_failed", 413: "request_too_large", 415: "unsupported_media_type",
+    422: "idempotency_key_reused", 429: "rate_limit_exceeded", 503: "service_unavailable",
 }  # fmt: skip
 _SENTENCES = {
     404: "There is no such address.",
@@ -115,6 +119,13 @@ def not_found(what: str) -> Problem:
     return Problem(404, "not_found", f"There is no such {what}.")
 
 
+def name_request(request: HttpRequest) -> str:
+    """Give a request the id that its answer has."""
+    request_id = f"req_{uuid7().hex}"
+    request.request_id = request_id  # type: ignore[attr-defined]
+    return request_id
+
+
 def handler(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """DRF's exception handler: the problem's response, or ``None`` for what nobody expected."""
     problem = as_problem(error)
@@ -129,9 +140,11 @@ def as_problem(error: Exception) -> Problem | None:
         case Problem():
             return error
         case exceptions.ValidationError():
-            found = list(_flat(error.get_full_details()))
+            found = list(islice(_flat(error.get_full_details()), MOST_ERRORS))
             detail = found[0]["message"] if len(found) == 1 else TITLES["validation_failed"] + "."
             return Problem(400, "validation_failed", detail, errors=found)
+        case exceptions.UnsupportedMediaType():
+            return Problem(415, "unsupported_media_type", "Send the body as application/json.")
         case exceptions.Throttled():
             return _of_rest(error, wait_s=getattr(error, "wait", None))
         case exceptions.APIException():
@@ -233,7 +246,8 @@ def _flat(details: Any, field: str = "") -> Iterator[dict[str, str]]:
             # Errors of a field are a list; so are the places of a list field, as dicts by number.
             yield from _flat(each, field if "message" in each or not field else f"{field}.{number}")
     elif "message" in details and isinstance(details["message"], str):
-        yield {"field": field, "code": details["code"], "message": details["message"]}
+        message = details["message"][:MAX_MESSAGE]
+        yield {"field": field, "code": details["code"], "message": message}
     else:
         for name, each in details.items():
             name = "" if name == "non_field_errors" else str(name)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tokenhub.api.authentication import ORGANIZATION_HEADER
-from tokenhub.api.problems import MEDIA_TYPE, TITLES
+from tokenhub.api.problems import DOCUMENTED_AT, MEDIA_TYPE, TITLES, of_status
 
 _ALWAYS = (400, 401, 403, 406, 429, 500, 503)
 _WRITES = (402, 409, 413, 415)
@@ -18,7 +18,7 @@ _WORDS = {
     409: "It cannot be done as things stand.",
     412: "It was changed since it was read.",
     413: "The body is too large.",
-    415: "The body is not JSON.",
+    415: "The body is not JSON, or is compressed.",
     422: "The `Idempotency-Key` was used with another body.",
     429: "Too many requests; `Retry-After` says when to go on.",
     500: "Something went wrong on our side.",
@@ -28,24 +28,39 @@ _HEADERS = {
     "RequestId": {
         "description": "The id of this request. Quote it when you write to us.",
         "schema": {"type": "string", "pattern": "^req_[0-9a-f]{32}$"},
+        "example": "req_0199f0c2b7d47c0e8a52c1d0f3b6a9e4",
     },
     "RateLimit": {
         "description": "What is left of the limit, as draft-ietf-httpapi-ratelimit-headers has it.",
         "schema": {"type": "string"},
+        "example": '"credential";r=1199;t=42',
     },
 }
 _IDEMPOTENCY = {
     "name": "Idempotency-Key", "in": "header", "required": False,
     "description": "A name of your choice for this request. Sent again within 24 hours, it does nothing again"
     " and is answered the same.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+    "example": "order-1042",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"},
 }  # fmt: skip
 _ORGANIZATION = {
     "name": ORGANIZATION_HEADER, "in": "header", "required": False,
     "description": "With a session only: the organization that is meant, by slug or id. Not needed where one is"
     " a member of one.",
+    "example": "acme",
     "schema": {"type": "string"},
 }  # fmt: skip
+# What the placeholders of addresses stand for.
+_PLACES = {
+    "key_id": "key_0199f0c2b7d47c0e8a52c1d0f3b6a9e4",
+    "request_id": "req_0199f0c2b7d47c0e8a52c1d0f3b6a9e4",
+    "top_up_id": "top_0199f0c2b7d47c0e8a52c1d0f3b6a9e4",
+    "number": "INV-000042",
+    "member_id": "mem_12",
+    "invitation_id": "invite_0199f0c2b7d47c0e8a52c1d0f3b6a9e4",
+    "webhook_id": "whk_0199f0c2b7d47c0e8a52c1d0f3b6a9e4",
+    "delivery_id": "dlv_0199f0c2b7d47c0e8a52c1d0f3b6a9e4",
+}
 _PROBLEM = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code", "request_id", "errors"],
@@ -101,7 +116,12 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         f"Problem{status}": {
             "description": words,
             "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": _example(status, words),
+                }
+            },
         }
         for status, words in _WORDS.items()
     }
@@ -109,6 +129,18 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for method, described in methods.items():
             _complete(path, method, described)
     return result
+
+
+def _example(status: int, words: str) -> dict[str, Any]:
+    code, errors = of_status(status).code, []
+    if status == 400:
+        code, words = "validation_failed", "Ensure this value is greater than or equal to 1."
+        errors = [{"field": "rpm", "code": "min_value", "message": words}]
+    return {
+        "type": f"https://tokenhub.example{DOCUMENTED_AT}#{code}", "title": TITLES[code],
+        "status": status, "detail": words, "instance": "/api/v1/keys/", "code": code,
+        "request_id": _HEADERS["RequestId"]["example"], "errors": errors,
+    }  # fmt: skip
 
 
 def _complete(path: str, method: str, described: dict[str, Any]) -> None:
@@ -131,6 +163,11 @@ def _complete(path: str, method: str, described: dict[str, Any]) -> None:
             str(status), {"$ref": f"#/components/responses/Problem{status}"}
         )
     parameters = described.setdefault("parameters", [])
+    for each in parameters:
+        if each.get("in") == "path":
+            each["example"] = _PLACES[each["name"]]
+    if method == "put":
+        described["requestBody"]["required"] = True
     if method == "post":
         parameters.append({"$ref": "#/components/parameters/IdempotencyKey"})
     if described.get("security"):

@@ -18,6 +18,7 @@ from accounts.roles import Permission
 from keys.models import ApiKey
 from tokenhub.api import limits
 from tokenhub.api.authentication import Caller
+from tokenhub.api.etags import etag, is_known
 from tokenhub.api.fields import Answer, Body, Query
 from tokenhub.api.idempotency import once
 from tokenhub.api.problems import Problem, not_found
@@ -120,6 +121,7 @@ class ApiView(APIView):
     """An operation's home. Every ``post`` is done once per ``Idempotency-Key``."""
 
     permission_classes = [MayCall]
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     standing: limits.Standing | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -168,7 +170,9 @@ class ApiView(APIView):
         return dict(parsed.validated_data)
 
     def sent(self, body: type[Body]) -> dict[str, Any]:
-        """The request's body, checked."""
+        """The request's body, checked. A replacement says by what: without a body, everything would be gone."""
+        if self.request.method == "PUT" and self.request.stream is None:
+            raise Problem(400, "invalid_request", "Send what it is to be replaced by, as JSON.")
         parsed = body(data=self.request.data)
         parsed.is_valid(raise_exception=True)
         return dict(parsed.validated_data)
@@ -184,6 +188,13 @@ class ApiView(APIView):
         """An object as JSON."""
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         return Response(kind(value, context={"request": self.request}).data, status, headers=named)
+
+    def versioned(self, kind: type[Answer], value: Any, version: int) -> Response:
+        """An object with its ``ETag``; to who reads a version again, only that it is still the one."""
+        tag = etag(version)
+        if self.request.method in ("GET", "HEAD") and is_known(self.request, version):
+            return Response(status=304, headers={"ETag": tag})
+        return self.answer(kind, value, ETag=tag)
 
 
 def _caller(request: Request) -> Caller | None:

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from accounts.roles import Permission
 from billing.budgets import budget_of, change_budget, version_of
 from billing.models import Budget
-from tokenhub.api.etags import IF_MATCH, etag, versions_meant
+from tokenhub.api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, UNCHANGED, versions_meant
 from tokenhub.api.fields import Answer, Body, Usd, UsdAmount
 from tokenhub.api.view import BILLING, READ_OR_BILLING, ApiView, operation
 
@@ -50,7 +50,8 @@ class Budgets(ApiView):
 
     @operation(
         "get_budgets", "The budgets", scopes=READ_OR_BILLING, permission=Permission.VIEW_BILLING,
-        answer=BudgetsSerializer,
+        answer=BudgetsSerializer, responses={200: BudgetsSerializer, **UNCHANGED},
+        extra=[IF_NONE_MATCH, ETAG],
     )  # fmt: skip
     def get(self, request: Request) -> HttpResponse:
         """When you are told about money. Budgets of keys, which refuse calls, are with the keys."""
@@ -59,7 +60,7 @@ class Budgets(ApiView):
     @operation(
         "replace_budgets", "Replace the budgets", scopes=BILLING,
         permission=Permission.MANAGE_BILLING, body=BudgetsChangesSerializer, answer=BudgetsSerializer,
-        extra=[IF_MATCH],
+        extra=[IF_MATCH, ETAG],
     )  # fmt: skip
     def put(self, request: Request) -> HttpResponse:
         """All of them: what is left out is never."""
@@ -68,7 +69,7 @@ class Budgets(ApiView):
     @operation(
         "change_budgets", "Change some budgets", scopes=BILLING,
         permission=Permission.MANAGE_BILLING, body=BudgetsChangesSerializer, answer=BudgetsSerializer,
-        extra=[IF_MATCH],
+        extra=[IF_MATCH, ETAG],
     )  # fmt: skip
     def patch(self, request: Request) -> HttpResponse:
         """What is left out stays."""
@@ -83,4 +84,4 @@ class Budgets(ApiView):
         return self._shown(changed)
 
     def _shown(self, budget: Budget) -> HttpResponse:
-        return self.answer(BudgetsSerializer, budget, ETag=etag(version_of(budget)))
+        return self.versioned(BudgetsSerializer, budget, version_of(budget))

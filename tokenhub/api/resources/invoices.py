@@ -3,6 +3,7 @@
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework import serializers
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -114,6 +115,13 @@ class Pdf(BaseRenderer):
     format = "pdf"
 
 
+FILE_NAME = OpenApiParameter(
+    "Content-Disposition", str, OpenApiParameter.HEADER, response=[200],
+    description="The name to save it under.",
+    examples=[OpenApiExample("an invoice", 'attachment; filename="INV-000042.pdf"')],
+)  # fmt: skip
+
+
 class InvoicePdf(ApiView):
     """One document to print."""
 
@@ -122,6 +130,7 @@ class InvoicePdf(ApiView):
     @operation(
         "get_invoice_pdf", "One invoice as PDF", scopes=READ_OR_BILLING,
         permission=Permission.VIEW_BILLING, responses={(200, "application/pdf"): OpenApiTypes.BINARY},
+        extra=[FILE_NAME],
     )  # fmt: skip
     def get(self, request: Request, number: str) -> HttpResponse:
         """The document, as it was issued."""

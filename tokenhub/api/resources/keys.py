@@ -19,7 +19,7 @@ from keys.limits import (
     refuse_stronger,
 )
 from keys.models import ApiKey
-from tokenhub.api.fields import Answer, Body, Names, Usd, UsdAmount
+from tokenhub.api.fields import Answer, Body, Items, Names, Usd, UsdAmount
 from tokenhub.api.pages import PageQuery, page, paged
 from tokenhub.api.problems import Problem
 from tokenhub.api.view import READ, WRITE, ApiView, operation
@@ -87,7 +87,7 @@ class KeyChangesSerializer(Body):
     example = {"name": "production", "rpm": None, "budget": {"amount": "75.00", "period": "month"}}
 
     name = serializers.CharField(max_length=MAX_NAME, required=False)
-    scopes = serializers.ListField(
+    scopes = Items(
         child=serializers.ChoiceField(choices=ApiKey.Scope.choices), required=False, max_length=3,
         help_text="Of a management key; without, `read` and `write`.",
     )  # fmt: skip

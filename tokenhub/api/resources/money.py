@@ -1,5 +1,6 @@
 """``/balance/``, ``/transactions/``, ``/top-ups/``: money in, money out, what is there."""
 
+from django.conf import settings
 from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -10,7 +11,7 @@ from billing.models import TopUp as Payment
 from billing.models import Transfer
 from billing.payments import topups
 from billing.selectors import balance_of
-from tokenhub.api.fields import Answer, Body, Usd, UsdAmount, address
+from tokenhub.api.fields import Answer, Body, Usd, UsdCents, address
 from tokenhub.api.pages import PageQuery, page, paged
 from tokenhub.api.resources.requests import Since, between
 from tokenhub.api.view import BILLING, READ_OR_BILLING, ApiView, operation
@@ -113,7 +114,10 @@ class NewTopUpSerializer(Body):
 
     example = {"amount": "25.00"}
 
-    amount = UsdAmount(help_text="In whole cents.")
+    amount = UsdCents(
+        help_text="In whole cents, between"
+        f" {settings.TOP_UP_MIN_USD:,} and {settings.TOP_UP_MAX_USD:,} USD."
+    )
     save_card = serializers.BooleanField(
         required=False, default=False, help_text="Keep the card for automatic top-ups."
     )

@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts import members as service
 from accounts.models import Invitation as Offer
@@ -155,7 +156,7 @@ class Member(PeopleView):
         """End a membership. The keys that this member made or rotated are revoked."""
         caller = self.caller
         service.remove(self.member(member_id), by=caller.acting, actor=caller.actor)
-        return HttpResponse(status=204)
+        return Response(status=204)
 
 
 class Invitations(PeopleView):

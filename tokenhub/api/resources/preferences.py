@@ -8,10 +8,11 @@ from rest_framework.request import Request
 
 from accounts.roles import Permission
 from billing.plans import terms_of
+from routing.models import Certification, DataPolicy
 from routing.models import Preferences as Kept
 from routing.selectors import preferences_of
 from routing.services import LISTS, set_preferences, version_of
-from tokenhub.api.etags import IF_MATCH, etag, versions_meant
+from tokenhub.api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, UNCHANGED, versions_meant
 from tokenhub.api.fields import Answer, Body, Names
 from tokenhub.api.view import READ, WRITE, ApiView, operation
 
@@ -51,7 +52,9 @@ class PreferencesChangesSerializer(Body):
     denied_providers = Names(max_length=60, required=False)
     allowed_models = Names(max_length=120, required=False)
     denied_models = Names(max_length=120, required=False)
-    require = Names(max_length=20, required=False)
+    require = serializers.MultipleChoiceField(
+        choices=[*DataPolicy.values, *Certification.values], required=False
+    )
     strategy = serializers.ChoiceField(choices=Kept.Strategy.choices, required=False)
 
 
@@ -66,7 +69,8 @@ class Preferences(ApiView):
 
     @operation(
         "get_preferences", "The preferences", scopes=READ, permission=Permission.VIEW,
-        answer=PreferencesSerializer,
+        answer=PreferencesSerializer, responses={200: PreferencesSerializer, **UNCHANGED},
+        extra=[IF_NONE_MATCH, ETAG],
     )  # fmt: skip
     def get(self, request: Request) -> HttpResponse:
         """Hard boundaries: no request of the organization ever goes outside of them. The `ETag` names this version."""
@@ -75,7 +79,7 @@ class Preferences(ApiView):
     @operation(
         "replace_preferences", "Replace the preferences", scopes=WRITE,
         permission=Permission.MANAGE_PREFERENCES, body=PreferencesChangesSerializer,
-        answer=PreferencesSerializer, extra=[IF_MATCH],
+        answer=PreferencesSerializer, extra=[IF_MATCH, ETAG],
     )  # fmt: skip
     def put(self, request: Request) -> HttpResponse:
         """All of them: what is left out sets no limit any more."""
@@ -84,7 +88,7 @@ class Preferences(ApiView):
     @operation(
         "change_preferences", "Change some preferences", scopes=WRITE,
         permission=Permission.MANAGE_PREFERENCES, body=PreferencesChangesSerializer,
-        answer=PreferencesSerializer, extra=[IF_MATCH],
+        answer=PreferencesSerializer, extra=[IF_MATCH, ETAG],
     )  # fmt: skip
     def patch(self, request: Request) -> HttpResponse:
         """What is left out stays. In force in every gateway within a second."""
@@ -102,4 +106,4 @@ class Preferences(ApiView):
         return self._shown(changed)
 
     def _shown(self, preferences: Kept) -> HttpResponse:
-        return self.answer(PreferencesSerializer, preferences, ETag=etag(version_of(preferences)))
+        return self.versioned(PreferencesSerializer, preferences, version_of(preferences))

@@ -2,17 +2,24 @@
 
 from typing import Any
 
+from django.core.validators import RegexValidator
 from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.roles import Permission
 from accounts.webhooks import services
 from accounts.webhooks.events import KINDS
 from accounts.webhooks.models import Delivery, Endpoint
-from tokenhub.api.fields import Answer, Body, Nothing
+from tokenhub.api.fields import Answer, Body, Items, Nothing
 from tokenhub.api.pages import PageQuery, page, paged
 from tokenhub.api.view import READ, WRITE, ApiView, operation
+
+# Whether requests may go there is asked of its host, when it is saved and at each delivery.
+IS_URL = RegexValidator(
+    r"^https?://[!-~]+\Z", "A URL begins with https:// and has ASCII characters without spaces."
+)
 
 
 class WebhookSerializer(Answer):
@@ -48,8 +55,8 @@ class WebhookChangesSerializer(Body):
 
     example = {"events": ["balance.low", "topup.failed"], "enabled": True}
 
-    url = serializers.CharField(max_length=500, required=False)
-    events = serializers.ListField(
+    url = serializers.CharField(max_length=500, required=False, validators=[IS_URL])
+    events = Items(
         child=serializers.ChoiceField(choices=sorted(KINDS)), required=False, max_length=len(KINDS)
     )
     description = serializers.CharField(max_length=120, required=False, allow_blank=True)
@@ -61,8 +68,10 @@ class NewWebhookSerializer(Body):
 
     example = {"url": "https://example.com/hooks", "events": ["balance.low"]}
 
-    url = serializers.CharField(max_length=500, help_text="Public, and https in production.")
-    events = serializers.ListField(
+    url = serializers.CharField(
+        max_length=500, validators=[IS_URL], help_text="Public, and https in production."
+    )
+    events = Items(
         child=serializers.ChoiceField(choices=sorted(KINDS)), required=False, max_length=len(KINDS),
         help_text="Empty: every kind, those to come too.",
     )  # fmt: skip
@@ -169,7 +178,7 @@ class Webhook(WebhooksView):
     def delete(self, request: Request, webhook_id: str) -> HttpResponse:
         """With its deliveries."""
         services.remove(self.endpoint(webhook_id), actor=self.caller.actor)
-        return HttpResponse(status=204)
+        return Response(status=204)
 
 
 class WebhookRotation(WebhooksView):
