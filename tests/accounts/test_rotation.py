@@ -50,7 +50,7 @@ def test_after_the_rotation_the_old_key_is_needed_no_more(
     new = Fernet.generate_key().decode()
     settings.FIELD_ENCRYPTION_KEYS = [new, old]
     assert Endpoint.objects.get(pk=endpoint.pk).credential == "sk-secret"
-    with pytest.raises(CommandError, match="1 values need an earlier key"):
+    with pytest.raises(CommandError, match=r"\d+ values need an earlier key"):
         call_command("rotate_encryption", check=True)
 
     call_command("rotate_encryption")
