@@ -62,6 +62,8 @@ class StripeInstruction(TenantModel):
 
     class Meta:
         ordering = ["-id"]
+        verbose_name = "instruction to Stripe"
+        verbose_name_plural = "instructions to Stripe"
         constraints = [
             models.UniqueConstraint(
                 fields=["kind", "subject"],
