@@ -226,6 +226,40 @@ def plan_paid(organization: Organization) -> None:
     _no_longer(organization, Alert.Kind.PLAN_PAYMENT)
 
 
+def plan_sent_back(
+    organization: Organization, subscription: str, amount_nano: int, reason: str
+) -> None:
+    """A plan that was paid for could not be given: the money is on its way back."""
+    tell(
+        organization,
+        Alert.Kind.PLAN_REFUND,
+        threshold=0,
+        window=subscription,
+        message=f"A card payment of {usd_from_nano(amount_nano)} USD for a plan is on its way back to the"
+        f" card, and is not charged again: {reason}",
+    )
+
+
+@transaction.atomic
+def plan_disputed(organization: Organization, dispute: str, amount_nano: int, status: str) -> None:
+    """A payment for a plan is contested, or the bank decided; nothing of the balance is withheld for it."""
+    amount = usd_from_nano(amount_nano)
+    if status == Dispute.Status.OPEN:
+        message = (
+            f"A payment of {amount} USD for your plan is disputed at the cardholder's bank. The plan goes"
+            " on while the bank decides."
+        )
+    else:
+        _no_longer(organization, Alert.Kind.DISPUTE, threshold=0, window=dispute)
+        message = (
+            f"The dispute over {amount} USD for your plan was decided in your favour."
+            if status == Dispute.Status.WON
+            else f"The dispute over {amount} USD for your plan was lost: the amount goes back to the cardholder."
+        )
+    closed = status != Dispute.Status.OPEN
+    tell(organization, Alert.Kind.DISPUTE, threshold=int(closed), window=dispute, message=message)
+
+
 def invoice_issued(invoice: Invoice) -> None:
     """A month was invoiced, or an invoice corrected."""
     tell(

@@ -86,6 +86,20 @@ def subscription_of(organization: Organization, at: datetime | None = None) -> S
     return found
 
 
+def next_subscription(
+    organization: Organization, at: datetime | None = None
+) -> Subscription | None:
+    """The first subscription that is set to begin after an instant."""
+    found: Subscription | None = (
+        Subscription.objects.for_organization(organization)
+        .filter(starts_at__gt=at or timezone.now())
+        .select_related("plan")
+        .order_by("starts_at")
+        .first()
+    )
+    return found
+
+
 def explain_fee(organization: Organization, source: str) -> str:
     """Where a usage record's fee rate comes from, in words; empty for what is not on record."""
     kind, _, number = source.partition(":")

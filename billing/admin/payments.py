@@ -17,9 +17,10 @@ from billing.models import (
     Reconciliation,
     Refund,
     StripeEvent,
+    StripeInstruction,
     TopUp,
 )
-from billing.payments import inbox, topups
+from billing.payments import inbox, outbox, topups
 
 
 @admin.register(TopUp)
@@ -67,6 +68,34 @@ class StripeEventAdmin(ReadOnlyAdmin):
             level = messages.ERROR if failed else messages.SUCCESS
             self.message_user(
                 request, f"{event.pk}: {done.get_status_display()} {done.error}", level
+            )
+
+
+@admin.register(StripeInstruction)
+class StripeInstructionAdmin(ReadOnlyAdmin):
+    """What Stripe is told by a job: pages to close, plans to end and pay back."""
+
+    list_display = [
+        "created_at", "organization", "kind", "subject", "status", "reason", "refunded_nano", "error",
+    ]  # fmt: skip
+    list_select_related = ["organization"]
+    list_filter = ["status", "kind"]
+    search_fields = ["organization__slug", "subject"]
+    actions = ["tell_again"]
+
+    @admin.action(description="Tell Stripe now")
+    def tell_again(self, request: HttpRequest, queryset: QuerySet[StripeInstruction]) -> None:
+        """Harmless where it was done already; for what Stripe refused before."""
+        for instruction in queryset.select_related("organization"):
+            outbox.carry_out(instruction)
+            instruction.refresh_from_db()
+            self.log_change(request, instruction, f"Told: {instruction.get_status_display()}")
+            refused = instruction.status == StripeInstruction.Status.REFUSED
+            level = messages.ERROR if refused else messages.SUCCESS
+            self.message_user(
+                request,
+                f"{instruction}: {instruction.get_status_display()} {instruction.error}",
+                level,
             )
 
 

@@ -25,7 +25,7 @@ from billing.models.plans import (
     PlanVersion,
     Subscription,
 )
-from billing.models.stripe import Reconciliation, StripeEvent
+from billing.models.stripe import Reconciliation, StripeEvent, StripeInstruction
 from billing.models.usage import Usage, UsageDay
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Series",
     "Settlement",
     "StripeEvent",
+    "StripeInstruction",
     "Subscription",
     "TopUp",
     "Transfer",

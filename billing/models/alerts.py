@@ -45,6 +45,7 @@ class Alert(TenantModel):
         AUTOMATIC_TOP_UP = "automatic_top_up", "Automatic top-up failed"
         DISPUTE = "dispute", "Disputed payment"
         PLAN_PAYMENT = "plan_payment", "Plan payment failed"
+        PLAN_REFUND = "plan_refund", "Plan payment sent back"
         INVOICE = "invoice", "Invoice"
         KEY_LEAKED = "key_leaked", "Leaked key"
 

@@ -1,7 +1,10 @@
-"""What Stripe told us, and what came out of comparing its books with ours."""
+"""What Stripe told us, what it is still to be told, and what came out of comparing its books with ours."""
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
+
+from accounts.models import TenantModel
 
 
 class StripeEvent(models.Model):
@@ -28,6 +31,55 @@ class StripeEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
+
+
+class StripeInstruction(TenantModel):
+    """The outbox: what Stripe is to do, decided in a transaction and done after it, until it is done."""
+
+    class Kind(models.TextChoices):
+        EXPIRE_PAGES = "expire_pages", "Expire the open payment pages"
+        EXPIRE_PLAN_PAGES = "expire_plan_pages", "Expire the open pages for plans"
+        END_SUBSCRIPTION = "end_subscription", "End the subscription and refund it"
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "Pending"
+        DONE = "done", "Done"
+        REFUSED = "refused", "Refused by Stripe"
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    subject = models.CharField(
+        max_length=120, help_text="Stripe's id of a customer or subscription."
+    )
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    reason = models.CharField(max_length=200)
+    since = models.DateTimeField(
+        null=True, help_text="Only what was paid after it is refunded; empty means all."
+    )
+    refunded_nano = models.BigIntegerField(default=0)
+    error = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "instruction to Stripe"
+        verbose_name_plural = "instructions to Stripe"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subject"],
+                condition=~Q(status="done"),
+                name="stripe_instruction_once",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"], condition=Q(status="pending"), name="stripe_instruction_pending"
+            ),
+            models.Index(fields=["subject"], name="stripe_instruction_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.subject}"
 
 
 class Reconciliation(models.Model):

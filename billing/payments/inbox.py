@@ -10,7 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from billing.models import StripeEvent, TopUp
-from billing.payments import customers, gate, subscriptions, topups
+from billing.payments import contested, customers, gate, outbox, subscriptions, topups
 
 log = structlog.get_logger(__name__)
 
@@ -112,14 +112,12 @@ def _read(kind: str, subject: dict[str, Any]) -> Effect | None:
     ):
         return _payment(subject.get("payment_intent") or "")
     if kind.startswith("customer.subscription."):
-        state = gate.subscription(subject["id"])
-        return lambda: subscriptions.apply(state)
+        return _subscription(subject["id"])
     if kind in ("invoice.paid", "invoice.payment_failed"):
         details = (subject.get("parent") or {}).get("subscription_details") or {}
         if not details.get("subscription"):
             return None
-        state = gate.subscription(details["subscription"])
-        return lambda: subscriptions.apply(state)
+        return _subscription(details["subscription"])
     if kind == "payment_method.detached":
         return lambda: customers.forget_card(subject["id"])
     return None
@@ -127,8 +125,7 @@ def _read(kind: str, subject: dict[str, Any]) -> Effect | None:
 
 def _session(session: gate.Session) -> Effect | None:
     if session.mode == "subscription" and session.subscription:
-        state = gate.subscription(session.subscription)
-        return lambda: subscriptions.apply(state)
+        return _subscription(session.subscription)
     if session.mode == "setup" and session.status == "complete":
         return lambda: customers.finish_setup(session)
     if session.mode == "payment":
@@ -137,6 +134,11 @@ def _session(session: gate.Session) -> Effect | None:
         if session.status == "expired":
             return lambda: _expire(session)
     return None
+
+
+def _subscription(stripe_id: str) -> Effect:
+    state = gate.subscription(stripe_id)
+    return lambda: subscriptions.apply(state) or outbox.ending_of(stripe_id)
 
 
 def _expire(session: gate.Session) -> TopUp | None:
@@ -150,7 +152,7 @@ def _payment(payment_id: str) -> Effect | None:
     if not payment_id:
         return None
     payment = gate.payment(payment_id)
-    return lambda: topups.apply(payment)
+    return lambda: topups.apply(payment) or contested.notice(payment)
 
 
 def _is_ours(subject: dict[str, Any]) -> bool:

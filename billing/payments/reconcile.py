@@ -7,10 +7,25 @@ import structlog
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing.errors import PaymentRefused, PaymentsAway
-from billing.models import BillingProfile, Reconciliation, Refund, Subscription, TopUp
+from billing.errors import PaymentRefused, PaymentsAway, PlanConflict
+from billing.models import (
+    BillingProfile,
+    Reconciliation,
+    Refund,
+    StripeInstruction,
+    Subscription,
+    TopUp,
+)
 from billing.money import usd_from_nano
-from billing.payments import automatic, gate, reversals, subscriptions, topups
+from billing.payments import (
+    automatic,
+    contested,
+    gate,
+    outbox,
+    reversals,
+    subscriptions,
+    topups,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +46,25 @@ def reconcile(since: datetime | None = None) -> Reconciliation:
     since = since or timezone.now() - LOOK_BACK
     report = Reconciliation.objects.create(since=since)
     tally = _Tally()
+    try:
+        _compare_payments(since, tally)
+        _compare_subscriptions(tally)
+        tally.differences += contested.differences(since)
+        report.finished_at = timezone.now()
+    except PaymentsAway:
+        tally.differences.append("Stripe stopped answering: the rest was not compared.")
+        raise
+    finally:
+        # What was found is kept, whatever stopped the search.
+        report.payments, report.credited = tally.payments, tally.credited
+        report.differences = tally.differences
+        report.save()
+        if tally.differences:
+            log.error("stripe_differs", differences=len(tally.differences))
+    return report
+
+
+def _compare_payments(since: datetime, tally: _Tally) -> None:
     seen: set[str] = set()
     for payment in gate.payments_since(since):
         seen.add(payment.stripe_id)
@@ -40,26 +74,43 @@ def reconcile(since: datetime | None = None) -> Reconciliation:
         tally.differences.append(
             f"{top_up.id} was credited by {top_up.stripe_payment_intent_id}, which Stripe does not list."
         )
-    for held in Subscription.objects.filter(stripe_id__isnull=False).exclude(
-        ends_at__lte=timezone.now()
-    ):
-        assert held.stripe_id is not None
-        subscriptions.apply(gate.subscription(held.stripe_id))
-    report.payments, report.credited = tally.payments, tally.credited
-    report.differences = tally.differences
-    report.finished_at = timezone.now()
-    report.save()
-    if tally.differences:
-        log.error("stripe_differs", differences=len(tally.differences))
-    return report
+
+
+def _compare_subscriptions(tally: _Tally) -> None:
+    """What runs at Stripe is what is paid for: it is looked at whether we think it is over or not."""
+    seen: set[str] = set()
+    for state in gate.running_subscriptions():
+        seen.add(state.stripe_id)
+        if _applied(state, tally) is None and outbox.ending_of(state.stripe_id) is None:
+            tally.differences.append(f"{state.stripe_id} at Stripe is for no organization of ours.")
+    held = Subscription.objects.filter(stripe_id__isnull=False).exclude(ends_at__lte=timezone.now())
+    for name in held.exclude(stripe_id__in=seen).values_list("stripe_id", flat=True):
+        try:
+            _applied(gate.subscription(name), tally)
+        except PaymentRefused:
+            tally.differences.append(f"{name} gives a plan, and Stripe does not know it.")
+    for order in StripeInstruction.objects.exclude(status=StripeInstruction.Status.DONE):
+        if order.kind == StripeInstruction.Kind.END_SUBSCRIPTION:
+            tally.differences.append(
+                f"{order.subject} is to be ended and refunded, and is not yet. {order.error}".strip()
+            )
+
+
+def _applied(state: gate.SubscriptionState, tally: _Tally) -> Subscription | None:
+    try:
+        return subscriptions.apply(state)
+    except PlanConflict as error:
+        tally.differences.append(f"{state.stripe_id}: {error}")
+        return None
 
 
 def chase(older_than: timedelta = timedelta(seconds=30)) -> int:
     """Ask again about what waits: open top-ups, refunds without an answer, what is still owed.
 
-    Returns how many were looked at. One that cannot be settled does not hold up the rest.
+    And tell Stripe what it is still to be told. Returns how many were looked at. One that cannot be
+    settled does not hold up the rest.
     """
-    looked = 0
+    looked = outbox.carry_out_pending()
     for top_up in topups.pending_since(older_than):
         looked += 1
         try:
@@ -136,8 +187,10 @@ def _compare(payment: gate.Payment, tally: _Tally) -> None:
 def _is_for_a_plan(payment: gate.Payment) -> bool:
     """Stripe charges a subscription by a payment of its own, to a customer who has one."""
     tenants = BillingProfile.objects.filter(stripe_customer_id=payment.customer)
+    about = {"organization_id__in": tenants.values("organization_id")}
     return bool(
-        Subscription.objects.filter(
-            stripe_id__isnull=False, organization_id__in=tenants.values("organization_id")
+        Subscription.objects.filter(stripe_id__isnull=False, **about).exists()
+        or StripeInstruction.objects.filter(
+            kind=StripeInstruction.Kind.END_SUBSCRIPTION, **about
         ).exists()
     )

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from accounts.audit import Actor, record
+from accounts.audit import SYSTEM, Actor, record
 from accounts.models import Organization, TenantQuerySet
 from billing import alerts
 from billing.errors import NotRefundable, PaymentRefused, PaymentsAway
@@ -71,6 +71,17 @@ def refund(top_up: TopUp, amount_nano: int, *, reason: str, actor: Actor) -> Ref
         log.warning("refund_unknown", refund=made.id)
     made.refresh_from_db()
     return made
+
+
+def send_back(top_up: TopUp, *, reason: str) -> Refund | None:
+    """Take a payment that nobody can use any more off the balance, as far as may be; a job sends it to its card.
+
+    Inside a transaction. ``None`` where nothing of it may go back.
+    """
+    allowed = refundable(top_up)
+    if not allowed.amount_nano:
+        return None
+    return _take(top_up, allowed.amount_nano, reason=reason, actor=SYSTEM)
 
 
 def send(made: Refund) -> None:

@@ -19,8 +19,14 @@ from billing.models import (
     PlanVersion,
     Subscription,
 )
-from billing.payments import customers, gate
-from billing.plans import current_versions, put_on_plan, subscription_of, terms_of
+from billing.payments import customers, gate, outbox
+from billing.plans import (
+    current_versions,
+    next_subscription,
+    put_on_plan,
+    subscription_of,
+    terms_of,
+)
 
 LIVE = ("active", "trialing", "past_due")
 OVER = ("canceled", "unpaid", "incomplete_expired")
@@ -50,12 +56,15 @@ def preview(organization: Organization, plan: str, at: datetime | None = None) -
     before = terms_of(organization, at).version
     after = _version(plan, at)
     held = subscription_of(organization, at)
+    later = next_subscription(organization, at)
     if after.plan_id == before.plan_id:
         raise PlanConflict(f"You are on {before.plan.name} already.")
     if ENTERPRISE in (before.plan_id, after.plan_id):
         raise PlanConflict("Enterprise is by agreement. Write to us to change to it or from it.")
     if held is not None and held.source == Subscription.Source.OPERATOR:
         raise PlanConflict("Your plan was set by agreement. Write to us to change it.")
+    if later is not None:
+        raise PlanConflict(_set_for(later))
     is_upgrade = after.plan.rank > before.plan.rank
     gains, losses = _differences(before, after)
     if is_upgrade:
@@ -95,21 +104,30 @@ def start(
 ) -> str:
     """The address of the hosted page to subscribe on. Nothing changes before it is paid there.
 
-    Asked twice, it is the same page: nobody subscribes twice.
+    Asked twice, it is the same page; a page for another price or month is closed: nobody subscribes twice.
     """
     change = preview(organization, plan)
     if not change.is_upgrade:
         raise PlanConflict("A lower plan needs no payment.")
     assert change.next_charge_at is not None
-    earlier = Subscription.objects.for_organization(organization).count()
+    customer = customers.customer_of(organization, user)
+    attempt = f"{change.after.pk}:{change.next_charge_at:%Y%m}"
+    visits = [one for one in gate.recent_sessions(customer) if one.mode == "subscription"]
+    for visit in visits:
+        if visit.status == "open" and visit.attempt == attempt:
+            return visit.url
+    for visit in visits:
+        if visit.status == "open" and gate.expire(visit.stripe_id).status == "complete":
+            raise PlanConflict("A plan was just paid for. Look at your plan again in a moment.")
     return gate.open_subscription(
-        customer=customers.customer_of(organization, user),
+        customer=customer,
         organization=organization.id,
         plan=plan,
         name=change.after.plan.name,
         price_nano=change.next_charge_nano,
         anchor=change.next_charge_at,
-        attempt=f"{organization.id}:{change.after.pk}:{change.next_charge_at:%Y%m}:{earlier}",
+        attempt=attempt,
+        after=visits[0].stripe_id if visits else "",
         return_url=return_url,
         cancel_url=cancel_url,
     ).url
@@ -134,22 +152,40 @@ def assign(
     ends_at: datetime | None = None,
     note: str = "",
 ) -> Subscription | None:
-    """Put an organization on a plan by agreement; one it pays by card ends at Stripe first.
+    """Put an organization on a plan by agreement; one it pays by card ends at Stripe first, at that instant.
 
     Raises ``PaymentsAway`` where that cannot be done now: nobody pays for two plans.
     """
+    now = timezone.now()
+    # Stripe's clock has whole seconds; no gap is left between the two plans.
+    at = starts_at.replace(microsecond=0) if starts_at is not None and starts_at > now else now
+    if (later := next_subscription(organization, at)) and (
+        ends_at is None or later.starts_at < ends_at
+    ):
+        raise PlanConflict("Another plan is already set for that time. End that one first.")
     held = subscription_of(organization)
     if held is not None and held.stripe_id is not None:
-        gate.end_now(held.stripe_id)
-    return put_on_plan(
-        organization, plan, actor=actor, starts_at=starts_at, ends_at=ends_at, note=note
-    )
+        if at <= now:
+            gate.end_now(held.stripe_id)
+        elif held.ends_at is None or held.ends_at > at:
+            gate.end_at(held.stripe_id, at, attempt=uuid.uuid4().hex)
+    with transaction.atomic():
+        _lock(organization)
+        if subscription_of(organization) not in (held, None):
+            raise PlanConflict("The plan changed at this moment. Look at it and try again.")
+        made = put_on_plan(
+            organization, plan, actor=actor, starts_at=starts_at and at, ends_at=ends_at, note=note
+        )
+        outbox.expire_pages(organization, only_plans=True, reason="A plan was set by agreement.")
+    return made
 
 
 def _set_end(organization: Organization, *, ends: bool, actor: Actor) -> Subscription:
     held = subscription_of(organization)
     if held is None or held.stripe_id is None:
         raise PlanConflict("There is no plan by card to change.")
+    if (later := next_subscription(organization)) is not None:
+        raise PlanConflict(_set_for(later))
     # A key of its own for each wish: the same one would be answered from Stripe's memory.
     state = gate.end_at_period_end(held.stripe_id, ends=ends, attempt=uuid.uuid4().hex)
     with transaction.atomic():
@@ -166,25 +202,30 @@ def _set_end(organization: Organization, *, ends: bool, actor: Actor) -> Subscri
 def apply(state: gate.SubscriptionState) -> Subscription | None:
     """Bring an organization's plan to where its subscription stands at Stripe; safe to repeat.
 
-    Returns our side of it; ``None`` for a subscription that is not of ours.
+    Returns our side of it; ``None`` for a subscription that is not of ours, or that cannot be: one that was
+    paid for where another plan is set, or where nobody is left, is ended at Stripe and paid back.
     """
     organization = Organization.objects.by_slug_or_id(state.organization)
     if organization is None:
         return None
-    Account.objects.select_for_update(no_key=True).get(
-        organization=organization, kind=Account.Kind.WALLET
-    )
+    _lock(organization)
+    organization.refresh_from_db(fields=["status"])
+    is_closed = organization.status == Organization.Status.CLOSED
     now = timezone.now()
     held: Subscription | None = (
         Subscription.objects.for_organization(organization)
         .filter(stripe_id=state.stripe_id)
         .first()
     )
-    ends_at = state.period_end if state.ends_at_period_end else None
     if held is None:
         if state.status not in LIVE:
             return None
         if customers.profile_of(organization).stripe_customer_id != state.customer:
+            return None
+        if outbox.ending_of(state.stripe_id) is not None:
+            return None
+        if against := _what_stands_against(organization, is_closed=is_closed):
+            outbox.end_subscription(organization, state.stripe_id, reason=against)
             return None
         held = put_on_plan(
             organization, state.plan, actor=SYSTEM, source=Subscription.Source.STRIPE,
@@ -192,19 +233,30 @@ def apply(state: gate.SubscriptionState) -> Subscription | None:
         )  # fmt: skip
         assert held is not None
     is_over = held.ends_at is not None and held.ends_at <= now
-    if state.status in OVER and not is_over:
+    ends_at = state.ends_at
+    if state.status in OVER or (is_closed and ends_at is None):
         # Never into the past: what was charged keeps the rate it had.
         ends_at = now
+    later = next_subscription(organization, max(now, held.starts_at))
+    if later is not None and (ends_at is None or ends_at > later.starts_at):
+        ends_at = later.starts_at
     if not is_over and held.ends_at != ends_at:
         Subscription.objects.filter(pk=held.pk).update(ends_at=ends_at)
         held.refresh_from_db()
-        if state.status in OVER:
+        if ends_at == now:
             record(organization, SYSTEM, "plan.changed", STARTER, before={"plan": held.plan_id})
-    if state.status == "past_due":
+    if held.ends_at is not None and held.ends_at <= now and _goes_on(state, now):
+        outbox.end_subscription(
+            organization, state.stripe_id, since=held.ends_at, reason="The plan was over."
+        )
+    ending = outbox.ending_of(state.stripe_id)
+    if state.status == "past_due" and ending is None:
         alerts.plan_payment_failed(organization, state.latest_invoice or state.stripe_id)
     else:
         alerts.plan_paid(organization)
     for invoice in state.paid:
+        if ending is not None and ending.since and invoice.paid_at > ending.since:
+            continue  # it goes back
         payment, is_new = PlanPayment.objects.get_or_create(
             stripe_invoice_id=invoice.stripe_id,
             defaults={
@@ -219,6 +271,36 @@ def apply(state: gate.SubscriptionState) -> Subscription | None:
         if is_new:
             receipts.for_plan(payment)
     return held
+
+
+def _what_stands_against(organization: Organization, *, is_closed: bool) -> str:
+    """Why a subscription that was just paid for cannot be: nobody may have two plans."""
+    if is_closed:
+        return "The organization is closed."
+    if (held := subscription_of(organization)) is not None:
+        if held.source == Subscription.Source.OPERATOR:
+            return f"{held.plan.name} was set by agreement in the meantime."
+        return f"{held.plan.name} is paid for already."
+    later = next_subscription(organization)
+    return "" if later is None else _set_for(later)
+
+
+def _set_for(later: Subscription) -> str:
+    return (
+        f"{later.plan.name} is set from {later.starts_at:%d %b %Y} on. Write to us to change that."
+    )
+
+
+def _goes_on(state: gate.SubscriptionState, now: datetime) -> bool:
+    """Whether Stripe would charge on; one whose end has come is about to end there by itself."""
+    return state.status in LIVE and (state.ends_at is None or state.ends_at > now)
+
+
+def _lock(organization: Organization) -> None:
+    """The wallet, as every writer of money and plans does first."""
+    Account.objects.select_for_update(no_key=True).get(
+        organization=organization, kind=Account.Kind.WALLET
+    )
 
 
 def _version(plan: str, at: datetime) -> PlanVersion:

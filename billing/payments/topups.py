@@ -266,6 +266,11 @@ def _credit(top_up: TopUp, payment: gate.Payment) -> None:
     )  # fmt: skip
     emit(organization, "topup.succeeded", _told(top_up))
     log.info("top_up_credited", top_up=top_up.id, amount_nano=top_up.amount_nano)
+    if organization.status == Organization.Status.CLOSED:
+        # Its owner gave up what was there at closing, and not this.
+        reversals.send_back(top_up, reason="The organization was closed before it was paid")
+        top_up.refresh_from_db()
+        log.error("top_up_after_closing", top_up=top_up.id, amount_nano=top_up.amount_nano)
 
 
 def _told(top_up: TopUp) -> dict[str, object]:

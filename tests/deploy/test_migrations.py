@@ -25,6 +25,7 @@ RELEASED = {
 }  # fmt: skip
 # Right all the same, each with its reason.
 IGNORED: dict[str, str] = {
+    "billing.0023_instructions": "The indexes are of a table that is new and empty, which the version before does not know.",
     "routing.0006_catalogue_version": "The table that is NOT NULL is new, and the version before does not know it; the"
     " function that is replaced still tells what it told.",
 }

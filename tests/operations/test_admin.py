@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.audit import SYSTEM
 from accounts.models import User
 from billing import adjustments
-from billing.models import StripeEvent, TopUp
+from billing.models import StripeEvent, StripeInstruction, TopUp
 from routing.models import HealthSample, Offering, OfferingHealth, Provider
 from tests import factories
 from tests.web.pages import HOSTILE, safe
@@ -43,6 +43,9 @@ def trouble(operator: User) -> None:
         status="failed",
         payload={},
         created_at=LONG_AGO,
+    )
+    StripeInstruction.objects.create(
+        organization=tenant, kind="end_subscription", subject="sub_1", status="refused", reason="x"
     )
     adjustments.ask(
         tenant, 500 * USD, reason="Goodwill after the outage", by=operator,
@@ -77,7 +80,7 @@ def test_everything_that_waits_is_listed_and_leads_somewhere(
     safe(page)
     waiting = page.context["overview"].waiting
     assert {each.what.split()[0] for each in waiting if each.urgent} == {
-        "offerings", "top-ups", "events", "webhook", "background",
+        "offerings", "top-ups", "events", "instructions", "webhook", "background",
     }  # fmt: skip
     assert (
         sum(each.what.startswith(("messages", "adjustments", "webhook")) for each in waiting) == 5

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.audit import SYSTEM
 from billing.models import Agreement, Alert, Budget, Dispute, TopUp, Transfer
 from billing.payments import automatic, reversals
+from billing.plans import put_on_plan
 from billing.selectors import balance_of
 from keys.budgets import Budget as KeyBudget
 from tests import factories
@@ -213,6 +214,26 @@ def test_what_a_downgrade_takes_away_is_said_before_it_happens(
     assert "Pro ends on" in page.content.decode()
     page = client.post(go("plan_keep", tenant), follow=True)
     assert "The plan goes on" in page.content.decode()
+
+
+def test_what_follows_a_plan_by_card_is_said_and_not_sold_again(
+    client: Client, stripe: Stripe
+) -> None:
+    tenant = factories.organization(plan="starter")
+    client.force_login(factories.member(tenant))
+    checkout = client.post(go("plan_change", tenant, "pro"))["location"]
+    later = timezone.now() + timedelta(days=10)
+    put_on_plan(tenant, "enterprise", actor=SYSTEM, starts_at=later)
+
+    assert stripe.pay(checkout) == 303
+    session = checkout.rstrip("/").rsplit("/", 1)[1]
+    page = client.get(go("plan", tenant), {"session": session}, follow=True)
+
+    text = page.content.decode()
+    safe(page)
+    assert "on its way back to your card" in text
+    assert "Enterprise begins on" in text
+    assert "Change to Pro" not in text
 
 
 def test_a_budget_is_kept_and_an_alert_is_read_once(client: Client, inside: Any) -> None:

@@ -9,7 +9,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.webhooks.models import Delivery, Endpoint
-from billing.models import Adjustment, Dispute, Lease, Reconciliation, StripeEvent, TopUp, UsageDay
+from billing.models import (
+    Adjustment,
+    Dispute,
+    Lease,
+    Reconciliation,
+    StripeEvent,
+    StripeInstruction,
+    TopUp,
+    UsageDay,
+)
 from billing.models.media import MediaTask
 from routing.models import CredentialAlarm, HealthSample, OfferingHealth, Provider
 from tokenhub.operations.runs import Job, jobs
@@ -117,6 +126,19 @@ def waiting(found_jobs: list[Job] | None = None) -> list[Waiting]:
         (
             StripeEvent.objects.filter(status=StripeEvent.Status.FAILED),
             "events of Stripe failed; replay them", "billing_stripeevent", "status__exact=failed", True,
+        ),
+        (
+            StripeInstruction.objects.filter(
+                Q(status=StripeInstruction.Status.REFUSED)
+                | Q(status=StripeInstruction.Status.PENDING, created_at__lt=at - STUCK_DELIVERY)
+            ),
+            "instructions to Stripe are refused or overdue", "billing_stripeinstruction",
+            "status__in=pending,refused", True,
+        ),
+        (
+            StripeInstruction.objects.filter(refunded_nano__gt=0, done_at__gt=at - timedelta(days=1)),
+            "plans were paid for and sent back today", "billing_stripeinstruction",
+            "kind__exact=end_subscription", False,
         ),
         (
             Dispute.objects.filter(status=Dispute.Status.OPEN),

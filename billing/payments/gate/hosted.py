@@ -1,11 +1,17 @@
 """Stripe's hosted pages: to pay, to save a card, to subscribe."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from billing.payments.gate.sdk import NANO_PER_CENT, client, said_plainly
+import stripe
+from django.utils import timezone
+
+from billing.payments.gate.sdk import NANO_PER_CENT, PAGE, client, pages, said_plainly
 from billing.payments.gate.shapes import session_of
 from billing.payments.gate.states import Session
+
+# Stripe closes a page after a day.
+OPEN_FOR_AT_MOST = timedelta(days=2)
 
 
 def open_top_up(
@@ -53,16 +59,19 @@ def open_setup(
 
 def open_subscription(
     *, customer: str, organization: str, plan: str, name: str, price_nano: int, anchor: datetime,
-    attempt: str, return_url: str, cancel_url: str,
+    attempt: str, after: str, return_url: str, cancel_url: str,
 ) -> Session:  # fmt: skip
-    """A hosted page to subscribe on: what is left of the month now, then each month from ``anchor``."""
+    """A hosted page to subscribe on: what is left of the month now, then each month from ``anchor``.
+
+    ``after`` is the page before it; asked twice with the same, it is the same page.
+    """
     metadata = {"organization": organization, "plan": plan}
     return _open(
-        f"plan:{attempt}",
+        f"plan:{organization}:{attempt}:{after}",
         {
             "mode": "subscription",
             "customer": customer,
-            "metadata": metadata,
+            "metadata": {**metadata, "attempt": attempt},
             "subscription_data": {
                 "metadata": metadata,
                 "billing_cycle_anchor": int(anchor.timestamp()),
@@ -79,6 +88,28 @@ def session(stripe_id: str) -> Session:
     """A visit to the hosted page as it stands now."""
     with said_plainly():
         return session_of(client().v1.checkout.sessions.retrieve(stripe_id))
+
+
+def recent_sessions(customer: str) -> list[Session]:
+    """A customer's visits of the last two days, the newest first: every open one is among them."""
+    sessions: Any = client().v1.checkout.sessions
+    since = int((timezone.now() - OPEN_FOR_AT_MOST).timestamp())
+    listed = pages(
+        lambda more: sessions.list(
+            {"customer": customer, "created": {"gte": since}, "limit": PAGE, **more}
+        )
+    )
+    return [session_of(found) for found in listed]
+
+
+def expire(stripe_id: str) -> Session:
+    """Close a page, so that nobody can pay on it any more; how it stands then, paid perhaps."""
+    with said_plainly():
+        sessions = client().v1.checkout.sessions
+        try:
+            return session_of(sessions.expire(stripe_id))
+        except stripe.InvalidRequestError:
+            return session_of(sessions.retrieve(stripe_id))
 
 
 def _open(key: str, params: dict[str, Any]) -> Session:

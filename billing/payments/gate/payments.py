@@ -7,8 +7,8 @@ from typing import Any
 import stripe
 
 from billing.payments.gate.sdk import NANO_PER_CENT, PAGE, client, pages, said_plainly
-from billing.payments.gate.shapes import payment_of, refund_of
-from billing.payments.gate.states import Payment, RefundState
+from billing.payments.gate.shapes import dispute_of, is_inquiry, payment_of, refund_of
+from billing.payments.gate.states import DisputeState, Payment, RefundState
 
 
 def payment(stripe_id: str) -> Payment:
@@ -74,6 +74,23 @@ def payments_since(since: datetime) -> Iterator[Payment]:
     ):
         with said_plainly():
             yield payment_of(found)
+
+
+def disputes_since(since: datetime) -> Iterator[DisputeState]:
+    """Every dispute opened since an instant, whatever payment it is about."""
+    api: Any = client().v1
+    about = {"limit": PAGE, "created": {"gte": int(since.timestamp())}}
+    for found in pages(lambda more: api.disputes.list({**about, **more})):
+        if not is_inquiry(found):
+            yield dispute_of(found)
+
+
+def refunds_since(since: datetime) -> Iterator[RefundState]:
+    """Every refund made since an instant, of whatever payment."""
+    api: Any = client().v1
+    about = {"limit": PAGE, "created": {"gte": int(since.timestamp())}}
+    for found in pages(lambda more: api.refunds.list({**about, **more})):
+        yield refund_of(found)
 
 
 def create_refund(*, payment_id: str, refund: str, amount_nano: int) -> RefundState:

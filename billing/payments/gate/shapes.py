@@ -1,5 +1,6 @@
 """Stripe's objects as ours."""
 
+from datetime import datetime
 from typing import Any
 
 from billing.models import Refund
@@ -35,6 +36,7 @@ def session_of(found: Any) -> Session:
         payment=id_of(found.payment_intent),
         setup=id_of(found.setup_intent),
         subscription=id_of(found.subscription),
+        attempt=text_of(metadata, "attempt"),
     )
 
 
@@ -51,14 +53,7 @@ def payment_of(found: Any) -> Payment:
             refunds = [refund_of(refund) for refund in listed]
         if charge.disputed:
             listed = pages(lambda more: api.disputes.list({**about, **more}))
-            disputes = [
-                DisputeState(
-                    dispute.id, dispute.amount * NANO_PER_CENT, _dispute_status(dispute.status)
-                )
-                for dispute in listed
-                # An inquiry moves no money.
-                if not dispute.status.startswith("warning_")
-            ]
+            disputes = [dispute_of(dispute) for dispute in listed if not is_inquiry(dispute)]
     failure = found.last_payment_error
     method = found.payment_method
     return Payment(
@@ -87,7 +82,22 @@ def refund_of(found: Any) -> RefundState:
         amount_nano=found.amount * NANO_PER_CENT,
         status=status.get(found.status or "", "pending"),
         ours=text_of(found.metadata or {}, "refund"),
+        payment=id_of(found.payment_intent),
     )
+
+
+def dispute_of(found: Any) -> DisputeState:
+    return DisputeState(
+        stripe_id=found.id,
+        amount_nano=found.amount * NANO_PER_CENT,
+        status=_dispute_status(found.status),
+        payment=id_of(found.payment_intent),
+    )
+
+
+def is_inquiry(found: Any) -> bool:
+    """An inquiry moves no money."""
+    return str(found.status).startswith("warning_")
 
 
 def _dispute_status(status: str) -> str:
@@ -109,7 +119,6 @@ def card_of(found: Any) -> Card | None:
 
 def subscription_of(found: Any) -> SubscriptionState:
     metadata = found.metadata or {}
-    items = found["items"].data
     api: Any = client().v1
     invoices = pages(
         lambda more: api.invoices.list({"subscription": found.id, "limit": PAGE, **more})
@@ -120,7 +129,7 @@ def subscription_of(found: Any) -> SubscriptionState:
             amount_nano=invoice.amount_paid * NANO_PER_CENT,
             period_start=instant_of(invoice.lines.data[0].period.start),
             period_end=instant_of(invoice.lines.data[0].period.end),
-            paid_at=instant_of(invoice.created),
+            paid_at=paid_at(invoice),
         )
         for invoice in invoices
         if invoice.status == "paid" and invoice.amount_paid
@@ -131,8 +140,22 @@ def subscription_of(found: Any) -> SubscriptionState:
         organization=text_of(metadata, "organization"),
         plan=text_of(metadata, "plan"),
         customer=id_of(found.customer),
-        period_end=instant_of(items[0].current_period_end) if items else None,
-        ends_at_period_end=bool(found.cancel_at_period_end or found.cancel_at),
+        ends_at=_end_of(found),
         latest_invoice=id_of(found.latest_invoice),
         paid=paid,
     )
+
+
+def paid_at(invoice: Any) -> datetime:
+    """When an invoice was paid, which may be long after it was made."""
+    return instant_of(invoice.status_transitions.paid_at or invoice.created)
+
+
+def _end_of(found: Any) -> datetime | None:
+    """When a subscription is to end: at an instant, or with the period that is paid for."""
+    if found.cancel_at:
+        return instant_of(found.cancel_at)
+    items = found["items"].data
+    if found.cancel_at_period_end and items:
+        return instant_of(items[0].current_period_end)
+    return None

@@ -24,6 +24,7 @@ class RefundState:
     amount_nano: int
     status: str
     ours: str
+    payment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class DisputeState:
     stripe_id: str
     amount_nano: int
     status: str
+    payment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A visit to Stripe's hosted page and what it came to."""
+    """A visit to Stripe's hosted page and what it came to. ``attempt``: which offer of a plan it is for."""
 
     stripe_id: str
     mode: str
@@ -65,6 +67,7 @@ class Session:
     payment: str
     setup: str
     subscription: str
+    attempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,6 @@ class SubscriptionState:
     organization: str
     plan: str
     customer: str
-    period_end: datetime | None
-    ends_at_period_end: bool
+    ends_at: datetime | None
     latest_invoice: str
     paid: tuple[PaidInvoice, ...]

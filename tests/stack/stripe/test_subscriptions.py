@@ -165,3 +165,23 @@ def test_periods_keep_to_the_anchors_day() -> None:
 def test_a_share_is_rounded_half_up() -> None:
     assert [share(1, part, 4) for part in range(5)] == [0, 0, 1, 1, 1]
     assert share(2000, 1, 3) == 667
+
+
+def test_it_ends_at_an_instant_when_asked(sim: Sim) -> None:
+    subscription = sim.subscribed()
+    end = subscription["items"]["data"][0].current_period_end
+    update = sim.api.subscriptions.update
+    soon = int(time.time()) + DAY_S
+    ending = update(subscription.id, {"cancel_at": soon, "proration_behavior": "none"})
+    assert (ending.cancel_at, ending.cancel_at_period_end) == (soon, False)
+    for refused in ({"cancel_at": soon - 2 * DAY_S}, {"cancel_at": soon, "cancel_at_period_end": True}):  # fmt: skip
+        with pytest.raises(stripe.InvalidRequestError):
+            update(subscription.id, refused)
+    assert update(subscription.id, {"cancel_at": ""}).cancel_at is None
+
+    update(subscription.id, {"cancel_at": end + DAY_S})
+    sim.control("POST", f"/subscriptions/{subscription.id}/renew", {"outcome": "paid"})
+    last = sim.api.invoices.list({"subscription": subscription.id}).data[0]
+    assert last.amount_paid == share(2000, DAY_S, step(end, "month", 1, 1) - end)
+    ended = sim.control("POST", f"/subscriptions/{subscription.id}/end")
+    assert (ended["status"], ended["ended_at"]) == ("canceled", end + DAY_S)

@@ -10,7 +10,7 @@ POST   /disputes/{id}/close          ``{"outcome": "won" or "lost"}``
 POST   /refunds                      ``{"payment_intent" or "charge", "amount"}``, as from the dashboard
 POST   /refunds/{id}/fail            the bank sends a refund back
 POST   /subscriptions/{id}/renew     ``{"outcome": "paid" or "failed"}``: the next period begins
-POST   /subscriptions/{id}/end       it ends: at its period's end if so arranged, else for want of payment
+POST   /subscriptions/{id}/end       it ends: when that was arranged, else for want of payment
 PUT    /faults                       see ``faults.py``; GET lists them, DELETE takes them away
 GET    /requests?path=               the API's writes, the oldest first; DELETE forgets them
 POST   /reset                        forget everything but where events go

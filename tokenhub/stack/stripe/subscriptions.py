@@ -181,7 +181,10 @@ def listing(store: Store, params: Obj) -> Obj:
 
 
 def update(store: Store, params: Obj, name: str) -> Obj:
-    """Change metadata, the payment method, or whether it ends with its period."""
+    """Change metadata, the payment method, or when it ends: with its period, or at an instant.
+
+    With ``proration_behavior=none`` nothing is given back for what an instant cuts off of the period.
+    """
     subscription = store.get("subscription", name)
     if subscription["status"] == "canceled":
         raise no_such("subscription", name, "id")
@@ -192,6 +195,13 @@ def update(store: Store, params: Obj, name: str) -> Obj:
         subscription["default_payment_method"] = method
     subscription["metadata"] = forms.metadata(params, subscription["metadata"])
     ends = forms.flag(params, "cancel_at_period_end")
+    if "cancel_at" in params:
+        if ends is not None:
+            raise invalid(
+                "You may only specify one of these parameters: cancel_at, cancel_at_period_end.",
+                param="cancel_at",
+            )
+        _end_at(subscription, forms.integer(params, "cancel_at"))
     if ends is not None and ends != subscription["cancel_at_period_end"]:
         subscription |= {
             "cancel_at": subscription["items"]["data"][0]["current_period_end"] if ends else None,
@@ -202,6 +212,21 @@ def update(store: Store, params: Obj, name: str) -> Obj:
     if subscription != before:
         store.emit("customer.subscription.updated", subscription, before)
     return subscription
+
+
+def _end_at(subscription: Obj, at: int | None) -> None:
+    if at is not None and at <= now():
+        raise invalid(
+            "cancel_at must be in the future.", code="parameter_invalid", param="cancel_at"
+        )
+    subscription |= {
+        "cancel_at": at,
+        "cancel_at_period_end": False,
+        "canceled_at": None if at is None else now(),
+    }
+    subscription["cancellation_details"]["reason"] = (
+        None if at is None else "cancellation_requested"
+    )
 
 
 def cancel(store: Store, params: Obj, name: str) -> Obj:
@@ -228,11 +253,10 @@ def _end(store: Store, subscription: Obj, at: int, reason: str) -> Obj:
 
 
 def end(store: Store, name: str) -> Obj:
-    """End it as Stripe would by itself: at the period's end if so arranged, else for want of payment."""
+    """End it as Stripe would by itself: when it was arranged, else for want of payment."""
     subscription = _running(store, name)
-    if subscription["cancel_at_period_end"]:
-        end_of_period = subscription["items"]["data"][0]["current_period_end"]
-        return _end(store, subscription, end_of_period, "cancellation_requested")
+    if subscription["cancel_at"] is not None:
+        return _end(store, subscription, subscription["cancel_at"], "cancellation_requested")
     return _end(store, subscription, now(), "payment_failed")
 
 
@@ -241,10 +265,11 @@ def renew(store: Store, name: str, outcome: str) -> Obj:
     subscription = _running(store, name)
     if outcome not in ("paid", "failed"):
         raise invalid("The outcome is paid or failed.", param="outcome")
-    if subscription["cancel_at_period_end"]:
-        raise invalid("This subscription ends with its period; it will not renew.")
     before = snapshot(subscription)
     items = subscription["items"]["data"]
+    ends_at = subscription["cancel_at"]
+    if ends_at is not None and ends_at <= items[0]["current_period_end"]:
+        raise invalid("This subscription ends with its period; it will not renew.")
     previous = (items[0]["current_period_start"], items[0]["current_period_end"])
     lines = []
     for item in items:
@@ -257,7 +282,11 @@ def renew(store: Store, name: str, outcome: str) -> Obj:
         )
         item |= {"current_period_start": start, "current_period_end": end_at}
         amount = item["price"]["unit_amount"] * item["quantity"]
-        lines.append(Line(item, amount, start, end_at, proration=False))
+        cut = ends_at is not None and ends_at < end_at
+        if cut:  # a last period that is not whole is charged by the second, whatever was asked for
+            amount = periods.share(amount, ends_at - start, end_at - start)
+            end_at = ends_at
+        lines.append(Line(item, amount, start, end_at, proration=cut))
     invoice = invoices.new(store, subscription, lines, reason="subscription_cycle", period=previous)
     subscription["latest_invoice"] = invoice["id"]
     collecting.collect(store, invoice, outcome)

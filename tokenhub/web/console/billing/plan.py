@@ -9,8 +9,8 @@ from accounts.access import OrganizationRequest, actor, organization_view
 from accounts.roles import Permission
 from billing.errors import BillingError
 from billing.models import PlanPayment, Subscription
-from billing.payments import gate, subscriptions
-from billing.plans import current_versions, subscription_of, terms_of
+from billing.payments import gate, outbox, subscriptions
+from billing.plans import current_versions, next_subscription, subscription_of, terms_of
 from routing.listing import listing
 
 SHOWN = 12
@@ -40,6 +40,7 @@ def plan(request: OrganizationRequest) -> HttpResponse:
             for version in current_versions()
         ],
         "held": held,
+        "later": next_subscription(tenant),
         "by_card": held is not None and held.source == Subscription.Source.STRIPE,
         "payments": PlanPayment.objects.for_organization(tenant).select_related(
             "receipt", "subscription__plan"
@@ -91,6 +92,10 @@ def _finish(request: OrganizationRequest, session_id: str) -> None:
             held = subscriptions.apply(gate.subscription(session.subscription))
             if held is not None:
                 messages.success(request, f"You are on {held.plan.name} from now on.")
+            elif ending := outbox.ending_of(session.subscription):
+                messages.warning(
+                    request, f"What you paid is on its way back to your card. {ending.reason}"
+                )
     except BillingError:
         messages.warning(
             request, "Stripe does not answer just now; the plan changes as soon as it does."

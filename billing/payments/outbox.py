@@ -1,0 +1,115 @@
+"""What Stripe is still to be told: written down with the decision, done by a job, again until it is done.
+
+So nothing asks Stripe inside a transaction, and nothing is forgotten where Stripe does not answer.
+"""
+
+from datetime import datetime
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import Organization
+from billing import alerts
+from billing.errors import PaymentRefused, PaymentsAway
+from billing.models import BillingProfile, StripeInstruction
+from billing.payments import gate
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 100
+Kind = StripeInstruction.Kind
+Status = StripeInstruction.Status
+
+
+def expire_pages(organization: Organization, *, only_plans: bool, reason: str) -> None:
+    """Close every page this organization could still pay on, or those for plans."""
+    customer = (
+        BillingProfile.objects.for_organization(organization)
+        .exclude(stripe_customer_id=None)
+        .values_list("stripe_customer_id", flat=True)
+        .first()
+    )
+    if customer is not None:
+        kind = Kind.EXPIRE_PLAN_PAGES if only_plans else Kind.EXPIRE_PAGES
+        _instruct(organization, kind, customer, reason=reason, since=None)
+
+
+def end_subscription(
+    organization: Organization, stripe_id: str, *, reason: str, since: datetime | None = None
+) -> StripeInstruction:
+    """End a subscription that nobody wants, and send back what was paid for it, or only after ``since``."""
+    made, is_new = _instruct(
+        organization, Kind.END_SUBSCRIPTION, stripe_id, reason=reason, since=since
+    )
+    if is_new:
+        # For operators: a customer was charged for what they cannot have.
+        log.error("subscription_not_wanted", subscription=stripe_id, reason=reason)
+    return made
+
+
+def ending_of(stripe_id: str) -> StripeInstruction | None:
+    """The order to end a subscription, carried out or not."""
+    found: StripeInstruction | None = StripeInstruction.objects.filter(
+        kind=Kind.END_SUBSCRIPTION, subject=stripe_id
+    ).first()
+    return found
+
+
+def carry_out_pending() -> int:
+    """Tell Stripe what waits to be told; returns how many were tried. One does not hold up the rest."""
+    waiting = StripeInstruction.objects.select_related("organization").filter(status=Status.PENDING)
+    tried = 0
+    for instruction in waiting.order_by("id")[:AT_ONCE]:
+        tried += 1
+        carry_out(instruction)
+    return tried
+
+
+def carry_out(instruction: StripeInstruction) -> None:
+    """Have Stripe do it; safe to repeat. It stays pending where Stripe does not answer."""
+    try:
+        refunded_nano = _do(instruction)
+    except PaymentsAway as error:
+        log.warning("stripe_instruction_waits", instruction=instruction.pk, cause=str(error))
+        return
+    except PaymentRefused as error:
+        log.exception("stripe_instruction_refused", instruction=instruction.pk)
+        StripeInstruction.objects.filter(pk=instruction.pk).update(
+            status=Status.REFUSED, error=f"{error} {error.__cause__ or ''}".strip()[:200]
+        )
+        return
+    with transaction.atomic():
+        StripeInstruction.objects.filter(pk=instruction.pk).update(
+            status=Status.DONE, refunded_nano=refunded_nano, error="", done_at=timezone.now()
+        )
+        if refunded_nano:
+            alerts.plan_sent_back(
+                instruction.organization, instruction.subject, refunded_nano, instruction.reason
+            )
+
+
+def _do(instruction: StripeInstruction) -> int:
+    """What was refunded by it, nano-USD."""
+    if instruction.kind == Kind.END_SUBSCRIPTION:
+        gate.end_now(instruction.subject)
+        return gate.refund_subscription(instruction.subject, since=instruction.since)
+    for page in gate.recent_sessions(instruction.subject):
+        if page.status == "open" and (
+            instruction.kind == Kind.EXPIRE_PAGES or page.mode == "subscription"
+        ):
+            gate.expire(page.stripe_id)
+    return 0
+
+
+def _instruct(
+    organization: Organization, kind: str, subject: str, *, reason: str, since: datetime | None
+) -> tuple[StripeInstruction, bool]:
+    """Once as long as it is not done."""
+    made: StripeInstruction
+    made, is_new = StripeInstruction.objects.exclude(status=Status.DONE).get_or_create(
+        kind=kind,
+        subject=subject,
+        defaults={"organization": organization, "reason": reason[:200], "since": since},
+    )
+    return made, is_new
