@@ -1,4 +1,4 @@
-"""Months of usage are made while charges go on."""
+"""Months of usage are made while charges go on, and a group that is charged spends no money twice."""
 
 from pathlib import Path
 
@@ -13,5 +13,5 @@ class Migration(migrations.Migration):
     operations = [
         # The version before is content with these as well.
         migrations.RunSQL((SQL / name).read_text(), migrations.RunSQL.noop)
-        for name in ("usage.sql",)
+        for name in ("usage.sql", "settle.sql")
     ]
