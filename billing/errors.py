@@ -76,3 +76,9 @@ class BudgetChanged(BillingError):
     """The budgets are not what the change was meant for."""
 
     code = "precondition_failed"
+
+
+class UsageMonthMissing(BillingError):
+    """A month of usage has no partition, and without an operator it may begin without."""
+
+    code = "usage_month_missing"

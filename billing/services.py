@@ -143,9 +143,17 @@ def reap_leases() -> int:
     return _call("SELECT billing_reap_leases()") + _call("SELECT billing_reap_budgets()")
 
 
-def keep_usage_partitions(months_ahead: int = 3) -> int:
-    """Create the monthly usage partitions that are missing; how many there were."""
-    return _call("SELECT billing_keep_usage_partitions(%s)", months_ahead)
+def keep_usage_partitions(months_ahead: int = 3) -> dict[str, str]:
+    """Create the monthly usage partitions that are missing: each such month (YYYY-MM) with what became of it.
+
+    ``added``; ``busy`` where usage is being read, so that a later run has to do it; ``crowded`` where
+    the default partition has more of the month than can be moved while charges go on.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Whoever reads all of usage waits for this, however much there is to move or to look through.
+        cursor.execute("SET LOCAL statement_timeout = '10s'")
+        cursor.execute("SELECT month, outcome FROM billing_keep_usage_months(%s)", [months_ahead])
+        return dict(cursor.fetchall())
 
 
 def forget_settlements(older_than: timedelta = timedelta(days=7)) -> int:

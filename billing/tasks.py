@@ -1,9 +1,12 @@
 """Background jobs on money. Thin, bounded, safe to run twice."""
 
+from datetime import timedelta
+
 from celery import shared_task
+from django.utils import timezone
 
 from billing import alerts, invoices, services
-from billing.errors import PaymentsAway
+from billing.errors import PaymentsAway, UsageMonthMissing
 from billing.payments import reconcile
 
 
@@ -14,9 +17,18 @@ def reap_leases() -> int:
 
 
 @shared_task
-def keep_usage_partitions() -> int:
-    """Have next months' partitions ready."""
-    return services.keep_usage_partitions()
+def keep_usage_partitions() -> str:
+    """Have next months' partitions ready. Fails, so that operators see it, where one will not come by itself."""
+    months = services.keep_usage_partitions()
+    said = ", ".join(f"{month} {outcome}" for month, outcome in sorted(months.items()))
+    # A reader is gone some hours later, and months are made long before they begin.
+    soon = f"{timezone.now() + timedelta(days=31):%Y-%m}"
+    if any(
+        outcome == "crowded" or (outcome == "busy" and month <= soon)
+        for month, outcome in months.items()
+    ):
+        raise UsageMonthMissing(f"{said}. See “A month of usage is missing” in docs/operations.md.")
+    return said
 
 
 @shared_task

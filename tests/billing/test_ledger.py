@@ -14,7 +14,7 @@ from accounts.models import Organization
 from billing import services
 from billing.audit import audit
 from billing.errors import InsufficientBalance, InvalidAmount, ReferenceReused
-from billing.models import Account, Lease, Transfer, Usage
+from billing.models import Account, Dispute, Lease, Transfer, Usage
 from billing.money import MAX_NANO, nano_from_usd, service_fee_nano, usd_from_nano
 from billing.selectors import balance_of
 from tests import factories
@@ -226,6 +226,33 @@ def test_a_reaped_lease_is_fenced_and_the_balance_pays_as_far_as_it_goes() -> No
     assert refused == ids[2:]
     assert balance_of(tenant).balance_nano == 250 - 2 * 103
     assert list(Usage.objects.filter(organization=tenant, billed=False).values_list("error_code", flat=True)) == ["service_unavailable"] * 2  # fmt: skip
+    assert audit(tenant) == []
+
+
+@pytest.mark.parametrize("disputed", [False, True])
+def test_a_reaped_lease_spends_nothing_that_its_group_spends_from_another(disputed: bool) -> None:
+    tenant = factories.organization(credit_nano=350)
+    if disputed:
+        top_up = factories.top_up(tenant)
+        Dispute.objects.create(
+            organization=tenant, top_up=top_up, stripe_id=f"dp_{tenant.id}",
+            amount_nano=top_up.amount_nano,
+        )  # fmt: skip
+    before = balance_of(tenant).balance_nano
+    reaped, held = uuid.uuid4(), uuid.uuid4()
+    draw(tenant, reaped, 200, 200, ttl_s=-1)
+    services.reap_leases()
+    draw(tenant, held, 206, 206)
+    ids = sorted(uuid.uuid4() for _ in range(4))
+
+    refused = settle(
+        tenant, uuid.uuid4(),
+        *({"id": str(i), "lease_id": str(reaped)} for i in ids[:2]),
+        *({"id": str(i), "lease_id": str(held)} for i in ids[2:]),
+    )  # fmt: skip
+
+    assert refused == ids[1:2]  # of 350, 206 pay what was held: that leaves one of the others
+    assert balance_of(tenant).balance_nano == before - 3 * 103
     assert audit(tenant) == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from tokenhub.gateway import undelivered
+from tokenhub.gateway import journal, undelivered
 from tokenhub.gateway.journal import Journal, abandoned
 from tokenhub.gateway.undelivered import Undelivered
 
@@ -45,12 +45,12 @@ def test_it_is_tried_until_it_works_and_marked_until_then(
     requests = [uuid.uuid4(), uuid.uuid4()]
 
     async def run() -> None:
-        journal = Journal(tmp_path, "mine")
-        books = Undelivered(journal)
-        books.add({request: journal.pending(request) for request in requests})
+        marks = Journal(tmp_path, "mine")
+        books = Undelivered(marks)
+        books.add({request: marks.pending(request) for request in requests})
         await books.stop()
         assert books.slots == frozenset()
-        journal.close(books.slots)
+        marks.close(books.slots)
 
     asyncio.run(run())
 
@@ -66,13 +66,43 @@ def test_what_was_not_done_at_the_end_is_left_to_the_next_process(
     owed, delivered = uuid.uuid4(), uuid.uuid4()
 
     async def run() -> None:
-        journal = Journal(tmp_path, "mine")
-        books = Undelivered(journal)
-        journal.pending(delivered)  # its client hung up: it was complete, and is paid for
-        books.add({owed: journal.pending(owed)})
+        marks = Journal(tmp_path, "mine")
+        books = Undelivered(marks)
+        marks.pending(delivered)  # its client hung up: it was complete, and is paid for
+        books.add({owed: marks.pending(owed)})
         await books.stop()
-        journal.close(books.slots)
+        marks.close(books.slots)
 
     asyncio.run(run())
 
     assert marked(tmp_path) == [owed]
+
+
+@pytest.mark.parametrize("call", ["flock", "posix_fallocate"])
+def test_a_journal_that_is_being_made_is_nobodys_to_remove(
+    tmp_path: Path, monkeypatch: Any, call: str
+) -> None:
+    module = {"flock": journal.fcntl, "posix_fallocate": journal.os}[call]
+    real = getattr(module, call)
+    request = uuid.uuid4()
+
+    def recover() -> None:
+        for path, _ in abandoned(tmp_path):
+            path.unlink()
+
+    def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, call, real)
+        recover()  # another gateway of this machine, between one step and the next
+        result = real(*arguments)
+        recover()
+        return result
+
+    monkeypatch.setattr(module, call, meanwhile)
+    mine = Journal(tmp_path, "mine")
+    slot = mine.pending(request)
+    recover()
+
+    assert mine.path.exists()
+    assert marked(tmp_path) == []  # its process lives
+    mine.close([slot])
+    assert marked(tmp_path) == [request]

@@ -25,13 +25,16 @@ class Journal:
     def __init__(self, directory: Path, name: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{name}{SUFFIX}"
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Under another name until it is locked: unlocked, it would be taken for a dead process's and removed.
+        new = directory / f"{name}.new"
+        self._file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Every block of it now: a mark that found the disk full would end the process (SIGBUS).
             os.posix_fallocate(self._file, 0, SLOTS * SLOT_BYTES)
+            new.rename(self.path)
         except OSError as error:
-            self.path.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
             os.close(self._file)
             raise OSError(
                 error.errno, f"No journal can be kept: {error.strerror}", str(self.path)

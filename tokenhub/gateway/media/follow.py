@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
 from billing import media
@@ -34,18 +35,34 @@ BEGUN_WITHIN = timedelta(minutes=10)
 
 
 def follow(now: datetime | None = None, *, limit: int = LIMIT) -> int:
-    """Look at the open tasks that are due, and end those that ended; how many were looked at."""
+    """Look at the open tasks that are due, and end those that ended; how many were looked at.
+
+    What goes wrong with one task stops no other; where it was in applying what was seen, it is raised at the end.
+    """
     now = now or timezone.now()
     due = media.claim_due(now, limit=limit, again_after=timedelta(seconds=settings.TASK_POLL_S))
     begun = [task for task in due if task.upstream_id]
-    for task in due:
-        if not task.upstream_id and now - task.created_at > BEGUN_WITHIN:
-            _fail(task, "creation_unknown", "Nobody can say whether a provider began this video.")
+    seen: dict[str, Progress | None] = {}
     if begun:
         places = {place.offering: place for place in targets(task.offering or 0 for task in begun)}
-        for task, progress in zip(begun, asyncio.run(_look_at(begun, places)), strict=True):
-            _apply(task, progress, now)
+        looks = asyncio.run(_look_at(begun, places))
+        seen = {task.id: progress for task, progress in zip(begun, looks, strict=True)}
+    errors = [error for task in due for error in _bring_on(task, seen.get(task.id), now)]
+    if errors:
+        raise ExceptionGroup("Tasks could not be brought on", errors)
     return len(due)
+
+
+def _bring_on(task: MediaTask, progress: Progress | None, now: datetime) -> list[Exception]:
+    """Apply what was seen; where that fails, its deadline all the same. What went wrong."""
+    try:
+        _apply(task, progress, now)
+    except Exception as error:
+        log.exception("task_not_applied", task=task.id, error=type(error).__name__)
+        # The database's own trouble says nothing of the task: it is looked at again.
+        again = progress is not None and not isinstance(error, OperationalError)
+        return [error, *(_bring_on(task, None, now) if again else [])]
+    return []
 
 
 async def _look_at(tasks: list[MediaTask], places: Mapping[int, Target]) -> list[Progress | None]:
@@ -62,7 +79,9 @@ async def _look_at(tasks: list[MediaTask], places: Mapping[int, Target]) -> list
             except (UpstreamError, TimeoutError, InvalidResult) as error:
                 outcome = getattr(error, "outcome", "timeout")
                 log.info("task_not_seen", task=task.id, provider=task.provider, outcome=outcome)
-                return None
+            except Exception as error:
+                log.exception("task_not_looked_at", task=task.id, error=type(error).__name__)
+            return None
 
     try:
         return await asyncio.gather(*(look(task) for task in tasks))
@@ -97,6 +116,10 @@ async def _ask(client: Client, place: Target, task: MediaTask) -> Progress:
 
 
 def _apply(task: MediaTask, progress: Progress | None, now: datetime) -> None:
+    if not task.upstream_id:
+        if now - task.created_at > BEGUN_WITHIN:
+            _fail(task, "creation_unknown", "Nobody can say whether a provider began this video.")
+        return
     match progress:
         case Progress(status="succeeded"):
             _succeed(task, progress)

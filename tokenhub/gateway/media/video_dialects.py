@@ -1,5 +1,6 @@
 """Videos in the dialects of providers: how one is begun, and what is said of it until it ends."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +10,8 @@ import msgspec
 from tokenhub.gateway.dialects.base import Fields, InvalidResult
 from tokenhub.gateway.media.video_requests import VideoRequest
 
-MAX_ID = 200
+# What stands in a path as it is, and leads nowhere else in it.
+ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 MAX_WORDS = 300
 # The worst that a number of a provider is believed to be.
 MAX_SECONDS = 36_000
@@ -198,9 +200,7 @@ DIALECTS: dict[str, VideoDialect] = {"openai": OpenAI(), "dashscope": DashScope(
 
 def _named(upstream_id: str) -> str:
     """An id that can stand in a path."""
-    if not 0 < len(upstream_id) <= MAX_ID or not all(
-        character.isalnum() or character in "-_." for character in upstream_id
-    ):
+    if ID.fullmatch(upstream_id) is None:
         raise InvalidResult("malformed" if upstream_id else "empty")
     return upstream_id
 
