@@ -15,7 +15,7 @@ from keys.budgets import Budget
 from keys.errors import InvalidKeyLimits, KeyNotActive, StrongerThanItsMaker
 from keys.limits import Changes, refuse_stronger
 from keys.models import ApiKey, RetiredSecret
-from keys.services import end_grace, mint, revoke, rotate, update
+from keys.services import MAX_GRACE, end_grace, mint, revoke, rotate, update
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -168,6 +168,22 @@ def test_who_rotated_a_key_takes_it_along_when_leaving() -> None:
     untouched.refresh_from_db()
     assert key.status == "revoked"
     assert untouched.status == "active"
+
+
+def test_who_leaves_takes_the_secret_they_were_shown_and_not_the_one_that_replaced_it() -> None:
+    tenant = factories.organization()
+    owner, leaver, third = (factories.member(tenant) for _ in range(3))
+    key = factories.key(tenant, created_by=owner).key
+    for person in (leaver, third, owner):
+        rotate(key, grace=MAX_GRACE, actor=SYSTEM, rotated_by=person)
+
+    remove(Membership.objects.get(organization=tenant, user=leaver), by=owner, actor=SYSTEM)
+
+    key.refresh_from_db()
+    assert key.status == "active"
+    accepted = {each.shown_to: each.is_accepted for each in key.retired_secrets.all()}
+    assert accepted == {owner: True, leaver: False, third: True}
+    assert event(key, "key.grace_ended").after == {"secrets": 1}
 
 
 def test_a_key_without_a_budget_has_none() -> None:
