@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts.audit import SYSTEM
 from accounts.members import remove
 from accounts.models import AuditEvent
+from keys.budgets import Budget
 from keys.models import ApiKey, RetiredSecret
 from keys.services import rotate
 from tests import factories
@@ -53,13 +54,21 @@ def test_a_management_key_makes_no_management_key(program: Program) -> None:
 
 
 def test_a_limited_key_gives_its_limits_on() -> None:
-    limited = Program.of(factories.organization(), allowed_regions=["eu", "us"])
+    budget = {"amount": "5.00", "period": "month"}
+    limited = Program.of(
+        factories.organization(), allowed_regions=["eu", "us"], budget=Budget(5 * 10**9, "month")
+    )
 
     made = limited.post("keys/", {"name": "same"}).json()
     narrower = limited.post("keys/", {"name": "less", "allowed_regions": ["eu"]}).json()
     wider = limited.post("keys/", {"name": "more", "allowed_regions": ["eu", "cn"]})
 
-    assert made["allowed_regions"] == ["eu", "us"]
+    endless = limited.post("keys/", {"name": "endless", "budget": None})
+    richer = limited.patch(f"keys/{made['id']}/", {"budget": {**budget, "amount": "5.01"}})
+
+    assert (made["allowed_regions"], made["budget"]) == (["eu", "us"], budget)
+    for refused in (endless, richer):
+        assert "5.00 USD a month" in problem(refused, 403, "insufficient_scope")["detail"]
     assert narrower["allowed_regions"] == ["eu"]
     found = problem(wider, 403, "insufficient_scope")
     assert "eu, us" in found["detail"]
@@ -234,7 +243,8 @@ def test_a_secret_in_its_grace_gains_no_right_by_being_taken_back(program: Progr
     ]
 
     rights = []
-    for program.secret in (program.secret, *shown):
+    for secret in (program.secret, *shown):
+        program.secret = secret
         invited = program.post("invitations/", {"email": "ben@example.com", "role": "admin"})
         rights.append((program.get("me/").json()["role"], invited.status_code))
 

@@ -21,6 +21,7 @@ from tests import factories
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
+USD = 10**9
 
 
 def event(key: ApiKey, action: str) -> AuditEvent:
@@ -203,16 +204,39 @@ def test_a_key_without_a_budget_has_none() -> None:
         {"rpm": 101},
         {"expires_at": None},
         {"expires_at": timezone.now() + 3 * DAY},
+        {"budget": None},
+        {"budget": Budget(11 * USD, "week")},
+        {"budget": Budget(1 * USD, "day")},
+        {"budget": Budget(10 * USD, "month")},
+        {"budget": Budget(11 * USD, "total")},
     ],
 )
 def test_a_management_key_gives_no_key_more_than_it_has(changes: Changes) -> None:
     maker = factories.key(
         factories.organization(), kind="management", allowed_models=["a", "b"],
-        ip_allowlist=["10.0.0.0/8"], rpm=100, expires_at=timezone.now() + 2 * DAY,
+        ip_allowlist=["10.0.0.0/8"], rpm=100, expires_at=timezone.now() + 2 * DAY, budget=Budget(10 * USD, "week"),
     ).key  # fmt: skip
 
     with pytest.raises(StrongerThanItsMaker):
         refuse_stronger(maker, changes)
+
+
+@pytest.mark.parametrize(
+    ("makers", "wanted"),
+    [
+        (None, None),
+        (None, Budget(10 * USD, "day")),
+        (Budget(10 * USD, "week"), Budget(10 * USD, "week")),
+        (Budget(10 * USD, "week"), Budget(10 * USD, "total")),
+        (Budget(10 * USD, "day"), Budget(10 * USD, "month")),
+    ],
+)
+def test_a_management_key_gives_a_budget_that_keeps_to_its_own(
+    makers: Budget | None, wanted: Budget | None
+) -> None:
+    maker = factories.key(factories.organization(), kind="management", budget=makers).key
+
+    refuse_stronger(maker, {"budget": wanted})
 
 
 def test_a_management_key_may_give_what_it_has() -> None:
