@@ -15,7 +15,7 @@ from keys.services import end_grace, revoke
 
 @receiver(member_leaves)
 def revoke_keys_of_a_leaving_member(membership: Membership, actor: Actor, **_: Any) -> None:
-    """What somebody may have copied stops working when they leave."""
+    """What somebody may have copied stops working when they leave, or their account is switched off."""
     for key in ApiKey.objects.for_organization(membership.organization).filter(
         Q(created_by=membership.user_id) | Q(rotated_by=membership.user_id), revoked_at=None
     ):
