@@ -168,6 +168,7 @@ class RetiredSecret(TenantModel):
     expires_at = models.DateTimeField(help_text="The end of the grace period.")
     shown_to = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", editable=False,
+        db_index=False,  # below, where it can be made concurrently
         help_text="Who was shown this secret; nobody: who created the key.",
     )  # fmt: skip
 
@@ -179,6 +180,7 @@ class RetiredSecret(TenantModel):
                 name="retired_before_it_expires",
             ),
         ]
+        indexes = [models.Index(fields=["shown_to"], name="retired_secret_shown_to")]
 
     def __str__(self) -> str:
         return f"{self.label} of {self.key_id}"

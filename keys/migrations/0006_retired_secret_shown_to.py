@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
             model_name="retiredsecret",
             name="shown_to",
             field=models.ForeignKey(
-                editable=False, help_text="Who was shown this secret; nobody: who created the key.",
+                db_index=False, editable=False, help_text="Who was shown this secret; nobody: who created the key.",
                 null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+",
                 to=settings.AUTH_USER_MODEL,
             ),
