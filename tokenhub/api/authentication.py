@@ -168,7 +168,7 @@ def _find(secret: str) -> tuple[ApiKey | None, User | None]:
         .filter(digest__in=digests, expires_at__gt=timezone.now())
         .first()
     )
-    found = retired and keys.filter(pk=retired.key_id).first()
+    found = keys.filter(pk=retired.key_id).first() if retired else None
     return (found, retired.shown_to or found.created_by) if retired and found else (None, None)
 
 
