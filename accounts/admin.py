@@ -13,7 +13,10 @@ from django.shortcuts import render
 
 from accounts.audit import Actor, record
 from accounts.errors import AccountError
+from accounts.members import LAST_OWNER, change_role, remove
 from accounts.models import AuditEvent, Membership, Organization, User
+from accounts.personal import switch_off
+from accounts.roles import Role
 from accounts.services import (
     MIN_REASON,
     reinstate_organization,
@@ -51,10 +54,35 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Somebody's role. Who it is stays: another person is another membership."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.fields["user"].disabled = True
+
+
+class MembersFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+    """Everybody in an organization: an owner stays."""
+
+    def clean(self) -> None:
+        super().clean()
+        before = {form.initial.get("role") for form in self.initial_forms}
+        after = {form.cleaned_data.get("role") for form in self.forms if not self._gone(form)}
+        if Role.OWNER in before - after and self.instance.status != Organization.Status.CLOSED:
+            raise forms.ValidationError(LAST_OWNER)
+
+    def _gone(self, form: Any) -> bool:
+        return not hasattr(form, "cleaned_data") or bool(form.cleaned_data.get("DELETE"))
+
+
 class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
     """Members, within their organization."""
 
     model = Membership
+    form = MembershipForm
+    formset = MembersFormSet
     extra = 0
     raw_id_fields = ["user"]
 
@@ -74,6 +102,11 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ("date_joined", "last_login"),
     ]
     filter_horizontal = ["groups"]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "is_active" in form.changed_data and not obj.is_active:
+            switch_off(obj, actor=staff(request))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # people end their own accounts; what operators did stays with theirs
@@ -117,18 +150,19 @@ class OrganizationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             rename_organization(obj, name, actor=staff(request))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Who was made, changed or taken out by an operator is in the organization's trail."""
-        super().save_formset(request, form, formset, change)
-        for deed, members in (
-            ("member.added", formset.new_objects),
-            ("member.role_changed", [member for member, _ in formset.changed_objects]),
-            ("member.removed", formset.deleted_objects),
-        ):
-            for member in members:
-                record(
-                    form.instance, staff(request), deed, member.user.email,
-                    after={"role": member.role},
-                )  # fmt: skip
+        """Members come, change and go as in the console: with their keys and invitations, and in the trail."""
+        actor = staff(request)
+        formset.save(commit=False)
+        for member in formset.new_objects:
+            member.save()
+            record(
+                form.instance, actor, "member.added", member.user.email, after={"role": member.role}
+            )  # fmt: skip
+        # Owners are made before others are owners no more.
+        for member, _ in sorted(formset.changed_objects, key=lambda each: each[0].role != Role.OWNER):  # fmt: skip
+            change_role(member, member.role, by=None, actor=actor)
+        for member in formset.deleted_objects:
+            remove(member, by=None, actor=actor)
 
     def _with_reason(
         self, request: HttpRequest, chosen: QuerySet[Organization], action: str, do: Any

@@ -1,6 +1,6 @@
 """Who belongs to an organization: invitations, roles, leaving, ownership.
 
-An owner is only made, changed or removed by an owner, and an organization always has one: the
+An owner is only made, changed or removed by an owner or an operator, and an organization always has one: the
 database refuses to lose the last. ``by`` is nobody where a management key acts: no program is an owner.
 """
 
@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from accounts.audit import Actor, record
 from accounts.errors import InvitationUnusable, NotAllowed
-from accounts.models import Invitation, Membership, Organization, User
-from accounts.roles import Role
+from accounts.models import AuditEvent, Invitation, Membership, Organization, User
+from accounts.roles import Permission, Role, allows
 from accounts.signals import member_leaves
 
 VALID_FOR = timedelta(days=7)
@@ -27,11 +27,18 @@ LAST_OWNER = "An organization needs an owner. Make somebody else one first."
 
 @transaction.atomic
 def invite(
-    organization: Organization, email: str, role: str, *, by: User | None, actor: Actor
+    organization: Organization,
+    email: str,
+    role: str,
+    *,
+    by: User | None,
+    actor: Actor,
+    answers: User | None = None,
 ) -> Invitation:
     """Mail somebody a link that makes them a member for seven days; a second one replaces the first.
 
-    Raises ``NotAllowed`` for who is a member already, and for an owner invited by anybody else.
+    It holds as long as ``by`` may give that role, or who ``answers`` for the key that acts. Raises
+    ``NotAllowed`` for who is a member already, and for an owner invited by anybody else.
     """
     _lock(organization)
     email = email.strip().lower()
@@ -48,7 +55,8 @@ def invite(
         raise NotAllowed(f"{MAX_OPEN} invitations are open. Revoke some first.")
     token = secrets.token_urlsafe(32)
     made: Invitation = Invitation.objects.create(
-        organization=organization, email=email, role=role, digest=_digest(token), invited_by=by,
+        organization=organization, email=email, role=role, digest=_digest(token),
+        invited_by=by or answers,
         expires_at=now + VALID_FOR,
     )  # fmt: skip
     record(organization, actor, "member.invited", email, after={"role": role})
@@ -68,12 +76,17 @@ def revoke_invitation(invitation: Invitation, *, actor: Actor) -> None:
 
 @transaction.atomic
 def change_invitation(
-    invitation: Invitation, role: str, *, by: User | None, actor: Actor
+    invitation: Invitation,
+    role: str,
+    *,
+    by: User | None,
+    actor: Actor,
+    answers: User | None = None,
 ) -> Invitation:
     """Have an open invitation make its reader something else; the mailed link stays.
 
-    Raises ``NotAllowed`` where one of the roles is owner and nobody who is one asks, and
-    ``InvitationUnusable`` for an invitation that is over.
+    It is theirs from now on who changed it, as in ``invite``. Raises ``NotAllowed`` where one of the
+    roles is owner and nobody who is one asks, and ``InvitationUnusable`` for an invitation that is over.
     """
     _lock(invitation.organization)
     found: Invitation = (
@@ -87,8 +100,8 @@ def change_invitation(
         raise NotAllowed("Only an owner can invite another one.")
     before = found.role
     if role != before:
-        found.role = role
-        found.save(update_fields=["role"])
+        found.role, found.invited_by = role, by or answers
+        found.save(update_fields=["role", "invited_by"])
         record(
             found.organization, actor, "invitation.changed", found.email,
             before={"role": before}, after={"role": role},
@@ -150,14 +163,14 @@ def why_not(invitation: Invitation, user: User | None) -> str:
 
 @transaction.atomic
 def change_role(membership: Membership, role: str, *, by: User | None, actor: Actor) -> None:
-    """Give a member another role. Raises ``NotAllowed``."""
+    """Give a member another role; invitations they could not send now are revoked. Raises ``NotAllowed``."""
     organization = membership.organization
     _lock(organization)
     membership = Membership.objects.select_for_update().get(pk=membership.pk)
     before = membership.role
     if role == before:
         return
-    if Role.OWNER in (role, before) and not _is_owner(organization, by):
+    if Role.OWNER in (role, before) and not _rules_owners(organization, by, actor):
         raise NotAllowed("Only an owner can make or change an owner.")
     if before == Role.OWNER and _owners(organization) == 1:
         raise NotAllowed(LAST_OWNER)
@@ -167,27 +180,35 @@ def change_role(membership: Membership, role: str, *, by: User | None, actor: Ac
         organization, actor, "member.role_changed", membership.user.email,
         before={"role": before}, after={"role": role},
     )  # fmt: skip
+    _take_back(membership, role, actor)
 
 
 @transaction.atomic
 def remove(membership: Membership, *, by: User | None, actor: Actor) -> None:
-    """End a membership, one's own too; the API keys that this member made are revoked. Raises ``NotAllowed``."""
+    """End a membership, one's own too, with their API keys and invitations. Raises ``NotAllowed``."""
     organization = membership.organization
     _lock(organization)
     found = Membership.objects.select_for_update().filter(pk=membership.pk).first()
     if found is None:
         return
-    if found.role == Role.OWNER and not _is_owner(organization, by):
+    if found.role == Role.OWNER and not _rules_owners(organization, by, actor):
         raise NotAllowed("Only an owner can remove an owner.")
     if found.role == Role.OWNER and _owners(organization) == 1:
         raise NotAllowed(LAST_OWNER)
-    member_leaves.send(Membership, membership=found, actor=actor)
+    shut_out(found, actor=actor)
     left = by is not None and found.user_id == by.pk
     record(
         organization, actor, "member.left" if left else "member.removed", found.user.email,
         before={"role": found.role},
     )  # fmt: skip
     found.delete()
+
+
+@transaction.atomic
+def shut_out(membership: Membership, *, actor: Actor) -> None:
+    """End what a member could still come in by: the API keys they were shown, and whom they invited."""
+    member_leaves.send(Membership, membership=membership, actor=actor)
+    _take_back(membership, None, actor)
 
 
 @transaction.atomic
@@ -217,6 +238,21 @@ def _owners(organization: Organization) -> int:
 
 def _is_owner(organization: Organization, user: User | None) -> bool:
     return user is not None and organization.memberships.filter(user=user, role=Role.OWNER).exists()
+
+
+def _rules_owners(organization: Organization, by: User | None, actor: Actor) -> bool:
+    return actor.kind == AuditEvent.Actor.STAFF or _is_owner(organization, by)
+
+
+def _take_back(membership: Membership, role: str | None, actor: Actor) -> None:
+    """Revoke the open invitations of a member that one with this role could not send; without a role, all."""
+    theirs = Invitation.objects.for_organization(membership.organization).filter(
+        invited_by=membership.user_id, accepted_at=None, revoked_at=None
+    )
+    for invitation in theirs.select_related("organization"):
+        may = role is not None and allows(role, Permission.MANAGE_MEMBERS)
+        if not may or (invitation.role == Role.OWNER and role != Role.OWNER):
+            revoke_invitation(invitation, actor=actor)
 
 
 def _reads(user: User, email: str) -> bool:

@@ -6,7 +6,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
 from accounts.ids import PrefixedIdField
@@ -174,6 +174,17 @@ class TenantModel(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
 
     objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class MailedModel(models.Model):
+    """Base of what a job mails (``accounts.mailing``): how often that failed, and when it is tried next."""
+
+    # With defaults in the database: the version before does not name them.
+    mail_attempts = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    mail_after = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
 
     class Meta:
         abstract = True

@@ -11,9 +11,9 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit import Actor
+from accounts.audit import Actor, record
 from accounts.errors import NotAllowed
-from accounts.members import remove
+from accounts.members import remove, shut_out
 from accounts.models import AuditEvent, Membership, Organization, User
 from accounts.notifications import choices_of
 from accounts.roles import Role
@@ -63,6 +63,21 @@ def delete_account(user: User, *, ip_address: str | None) -> None:
         session.end()
     user.delete()
     transaction.on_commit(lambda: _say_goodbye(address))
+
+
+@transaction.atomic
+def switch_off(user: User, *, actor: Actor) -> None:
+    """Let nobody in with an account until an operator switches it on again.
+
+    Its sessions end; in every organization its keys and invitations do, as when leaving. Its memberships stay.
+    """
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    for membership in Membership.objects.filter(user=user).select_related("organization", "user"):
+        if membership.organization.status != Organization.Status.CLOSED:
+            shut_out(membership, actor=actor)
+            record(membership.organization, actor, "member.switched_off", user.email)
+    for session in UserSession.objects.filter(user=user):
+        session.end()
 
 
 def export(user: User) -> dict[str, Any]:

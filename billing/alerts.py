@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.audit import Actor, record
+from accounts.mailing import send_waiting
 from accounts.models import Organization
 from accounts.notifications import Category, addresses
 from accounts.roles import Permission
@@ -321,29 +322,9 @@ def set_budget(
 
 
 def send_mails(limit: int = 100) -> int:
-    """Mail what was not mailed yet; returns how many alerts. Two at once do not mail the same."""
-    sent = 0
-    for _ in range(limit):
-        with transaction.atomic():
-            alert = (
-                Alert.objects.select_for_update(skip_locked=True, of=("self",))
-                .select_related("organization")
-                .filter(mailed_at=None)
-                .order_by("id")
-                .first()
-            )
-            if alert is None:
-                return sent
-            to = recipients(alert.organization, category_of(alert))
-            if to:
-                EmailMessage(
-                    subject=f"TokenHub: {alert.get_kind_display()} · {alert.organization.name}",
-                    body=f"{alert.message}\n\n{_url(alert)}\n",
-                    to=to,
-                ).send()
-            Alert.objects.filter(pk=alert.pk).update(mailed_at=timezone.now())
-            sent += 1
-    return sent
+    """Mail what was not mailed yet; returns how many alerts. One whose mail is refused does not hold up others."""
+    waiting = Alert.objects.select_related("organization").filter(mailed_at=None)
+    return send_waiting(waiting, _mail, lambda: {"mailed_at": timezone.now()}, limit=limit)
 
 
 def category_of(alert: Alert) -> str:
@@ -357,6 +338,17 @@ def recipients(organization: Organization, category: str = Category.BALANCE) -> 
     """Who is mailed: everyone who may do something about it and wants such mail."""
     needs = Permission.MANAGE_KEYS if category == Category.SECURITY else Permission.MANAGE_BILLING
     return addresses(organization, category, needs)
+
+
+def _mail(alert: Alert) -> EmailMessage | None:
+    to = recipients(alert.organization, category_of(alert))
+    if not to:
+        return None
+    return EmailMessage(
+        subject=f"TokenHub: {alert.get_kind_display()} · {alert.organization.name}",
+        body=f"{alert.message}\n\n{_url(alert)}\n",
+        to=to,
+    )
 
 
 def _url(alert: Alert) -> str:

@@ -1,10 +1,12 @@
 """Which plan an organization is on, what that comes to today, and how it changes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.audit import Actor, record
@@ -45,6 +47,15 @@ SELECT v.*, p.name AS plan_name, p.rank AS plan_rank, t.agreement_id, t.rpm AS h
 """
 
 
+_ON_PLANS = """
+SELECT o.id
+  FROM accounts_organization o
+ CROSS JOIN LATERAL billing_terms_at(o.id, clock_timestamp()) t
+  JOIN billing_planversion v ON v.id = t.version_id
+ WHERE o.status = 'active' AND v.plan_id = ANY(%s)
+"""
+
+
 def terms_of(organization: Organization, at: datetime | None = None) -> Terms:
     """The terms in force now, or at an instant; the gateway asks the same function."""
     asked = [organization.id.removeprefix("org_"), at or timezone.now()]
@@ -61,6 +72,14 @@ def terms_of(organization: Organization, at: datetime | None = None) -> Terms:
         version, agreement, version.held_rpm, version.held_concurrency, version.held_fee_bps,
         version.held_fee_source, version.held_until,
     )  # fmt: skip
+
+
+def active_on(plans: Iterable[str]) -> QuerySet[Organization]:
+    """The active organizations that are on one of these plans now."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ON_PLANS, [list(plans)])
+        ids = [f"org_{row[0].hex}" for row in cursor.fetchall()]
+    return Organization.objects.filter(pk__in=ids)
 
 
 def current_versions(at: datetime | None = None) -> list[PlanVersion]:

@@ -17,11 +17,25 @@ class Budget:
     amount_nano: int
     period: str
 
-    def as_dict(self) -> dict[str, str]:
-        """The shape of INTERFACE.md §3: the amount as a decimal string in USD."""
+    @property
+    def amount(self) -> str:
+        """The amount as a decimal string in USD."""
         whole, nano = divmod(self.amount_nano, 10**9)
         decimals = f"{nano:09d}".rstrip("0").ljust(2, "0")
-        return {"amount": f"{whole}.{decimals}", "period": self.period}
+        return f"{whole}.{decimals}"
+
+    def as_dict(self) -> dict[str, str]:
+        """The shape of INTERFACE.md §3."""
+        return {"amount": self.amount, "period": self.period}
+
+    def covers(self, other: "Budget | None") -> bool:
+        """Whether what keeps to another budget keeps to this one in every period; no budget keeps to none.
+
+        Days make up weeks, months and the total whole. A week can be in two months: it is in neither.
+        """
+        if other is None or other.amount_nano > self.amount_nano:
+            return False
+        return self.period in (other.period, DAY) or other.period == TOTAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from django.utils import timezone
 
-from keys.budgets import PERIODS, Budget
+from keys.budgets import A_PERIOD, PERIODS, Budget
 from keys.errors import InvalidKeyLimits, StrongerThanItsMaker
 from keys.models import ApiKey
 
@@ -114,6 +114,7 @@ def inherited(maker: ApiKey) -> Changes:
         "allowed_regions": maker.allowed_regions,
         "ip_allowlist": maker.ip_allowlist,
         "rpm": maker.rpm,
+        "budget": maker.budget,
         "expires_at": maker.expires_at,
     }
 
@@ -126,7 +127,8 @@ def limits_of(key: ApiKey) -> Changes:
 def refuse_stronger(maker: ApiKey, changes: Changes) -> None:
     """``StrongerThanItsMaker`` where a management key would give another key more than it has itself.
 
-    A maker's list is the widest its keys can have, its expiry the latest, its rate and budget the highest.
+    A maker's list is the widest its keys can have, its expiry the latest, its rate and budget the highest: none of
+    them spends more than the budget in any of its periods.
     """
     wanted = cleaned(changes)
     for name in LISTS:
@@ -145,6 +147,11 @@ def refuse_stronger(maker: ApiKey, changes: Changes) -> None:
         limit, given = getattr(maker, name), wanted.get(name)
         if name in wanted and limit is not None and (given is None or given > limit):
             raise StrongerThanItsMaker(f"“{name}” must not exceed that of the management key.")
+    if "budget" in changes and maker.budget and not maker.budget.covers(changes["budget"]):
+        raise StrongerThanItsMaker(
+            f"“budget” must not exceed that of the management key: {maker.budget.amount} USD"
+            f" {A_PERIOD[maker.budget.period]}."
+        )
 
 
 def _within(networks: list[str], maker: ApiKey) -> bool:

@@ -87,7 +87,7 @@ class ApiKey(TenantModel):
     )
     rotated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", editable=False,
-        help_text="Who was shown the present secret, where that is not who created the key.",
+        help_text="Who was shown the present secret; nobody: who created the key.",
     )  # fmt: skip
     rotated_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -166,6 +166,11 @@ class RetiredSecret(TenantModel):
     last4 = models.CharField(max_length=4, editable=False)
     retired_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(help_text="The end of the grace period.")
+    shown_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", editable=False,
+        db_index=False,  # below, where it can be made concurrently
+        help_text="Who was shown this secret; nobody: who created the key.",
+    )  # fmt: skip
 
     class Meta:
         ordering = ["-id"]
@@ -175,6 +180,7 @@ class RetiredSecret(TenantModel):
                 name="retired_before_it_expires",
             ),
         ]
+        indexes = [models.Index(fields=["shown_to"], name="retired_secret_shown_to")]
 
     def __str__(self) -> str:
         return f"{self.label} of {self.key_id}"

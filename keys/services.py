@@ -104,8 +104,9 @@ def rotate(
 ) -> Minted:
     """Give a key a new secret. The one before is accepted until ``grace`` is over, and never after.
 
-    Limits, name, budget and what was spent stay: it is the same key. Raises ``KeyNotActive``, or
-    ``InvalidKeyLimits`` for a grace that is none.
+    Limits, name, budget and what was spent stay: it is the same key. Who rotates it is shown the new secret
+    alone; the one before stays theirs who were shown that. Raises ``KeyNotActive``, or ``InvalidKeyLimits`` for a
+    grace that is none.
     """
     if not timedelta(0) <= grace <= MAX_GRACE:
         raise InvalidKeyLimits("grace", f"The grace period is at most {MAX_GRACE.days} days.")
@@ -121,6 +122,7 @@ def rotate(
         last4=locked.last4,
         retired_at=now,
         expires_at=now + grace,
+        shown_to_id=locked.rotated_by_id or locked.created_by_id,
     )
     secret = secrets.new_secret(locked.kind)
     _take(locked, secret)
@@ -136,11 +138,14 @@ def rotate(
 
 
 @transaction.atomic
-def end_grace(key: ApiKey, *, actor: Actor) -> int:
-    """Refuse every secret that was rotated out, from now on; returns how many were still accepted."""
+def end_grace(key: ApiKey, *, actor: Actor, shown_to: int | None = None) -> int:
+    """Refuse what was rotated out from now on, all or what one user was shown; returns how many were still accepted."""
     locked = _locked(key)
     now = timezone.now()
-    ended: int = locked.retired_secrets.filter(expires_at__gt=now).update(expires_at=now)
+    accepted = locked.retired_secrets.filter(expires_at__gt=now)
+    if shown_to is not None:
+        accepted = accepted.filter(shown_to=shown_to)
+    ended: int = accepted.update(expires_at=now)
     if ended:
         record(locked.organization, actor, "key.grace_ended", locked.id, after={"secrets": ended})
     return ended

@@ -4,21 +4,33 @@ from typing import Any
 
 from django.db.models import Q
 from django.dispatch import receiver
+from django.utils import timezone
 
 from accounts.audit import Actor
 from accounts.models import Membership, Organization
 from accounts.signals import member_leaves, organization_closes
 from keys.models import ApiKey
-from keys.services import revoke
+from keys.services import end_grace, revoke
 
 
 @receiver(member_leaves)
 def revoke_keys_of_a_leaving_member(membership: Membership, actor: Actor, **_: Any) -> None:
-    """What somebody may have copied stops working when they leave."""
+    """What somebody may have copied stops working when they leave, or their account is switched off."""
     for key in ApiKey.objects.for_organization(membership.organization).filter(
         Q(created_by=membership.user_id) | Q(rotated_by=membership.user_id), revoked_at=None
     ):
         revoke(key, actor=actor)
+    # What somebody else rotated since is theirs; only the secret before, in its grace, is the leaver's.
+    for key in (
+        ApiKey.objects.for_organization(membership.organization)
+        .filter(
+            revoked_at=None,
+            retired_secrets__shown_to=membership.user_id,
+            retired_secrets__expires_at__gt=timezone.now(),
+        )
+        .distinct()
+    ):
+        end_grace(key, actor=actor, shown_to=membership.user_id)
 
 
 @receiver(organization_closes)

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from accounts.mailing import is_sent
 from routing.models import CredentialAlarm, Endpoint
 
 
@@ -107,14 +108,16 @@ def mail_alarms() -> int:
             )
             if mine is None:
                 continue
-            mine.mailed_at = timezone.now()
-            mine.save(update_fields=["mailed_at"])
-            EmailMessage(
+            mail = EmailMessage(
                 f"{mine.endpoint.provider.name} refuses our credential",
                 f"{mine.endpoint} answers {mine.status} to the credential {mine.fingerprint} since"
                 f" {mine.first_at:%Y-%m-%d %H:%M} UTC. Requests go on with its other credentials, if it has"
                 " any, and with other providers. Replace it in the admin under Endpoints.\n",
                 to=[settings.OPERATIONS_EMAIL],
-            ).send()
-            told += 1
+            )
+            # One that fails stays open, and is mailed by the next run: there is nobody else to tell.
+            if is_sent(mail, of=mine):
+                mine.mailed_at = timezone.now()
+                mine.save(update_fields=["mailed_at"])
+                told += 1
     return told

@@ -252,6 +252,7 @@ WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (
     "jpg", "jpeg", "png", "gif", "webp", "zip", "gz", "br", "woff", "woff2", "map",
 )  # fmt: skip
 
+EMAIL_TIMEOUT = 10  # seconds; without one, a mail server that hangs holds up a job for ever
 EMAIL_URL = env.str("EMAIL_URL", default="")
 if EMAIL_URL:
     vars().update(env.email("EMAIL_URL"))

@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from accounts import egress
 from accounts.audit import SYSTEM, record
+from accounts.mailing import send_waiting
 from accounts.notifications import Category, addresses
 from accounts.roles import Permission
 from accounts.webhooks.events import payload
@@ -105,20 +106,8 @@ def signatures(secrets: tuple[str, ...], message: str, timestamp: int, body: byt
 
 def send_notices() -> int:
     """Mail that an endpoint was switched off, each once; returns how many."""
-    sent = 0
-    while True:
-        with transaction.atomic():
-            endpoint: Endpoint | None = (
-                Endpoint.objects.select_for_update(skip_locked=True, of=("self",))
-                .select_related("organization")
-                .filter(notice_due=True)
-                .first()
-            )
-            if endpoint is None:
-                return sent
-            _mail(endpoint)
-            Endpoint.objects.filter(pk=endpoint.pk).update(notice_due=False)
-            sent += 1
+    waiting = Endpoint.objects.select_related("organization").filter(notice_due=True)
+    return send_waiting(waiting, _mail, lambda: {"notice_due": False})
 
 
 def _key(secret: str) -> bytes:
@@ -236,7 +225,10 @@ def _finish(delivery: Delivery, status: str) -> None:
 
 def _switch_off(endpoint: Endpoint, why: str) -> None:
     endpoint.enabled, endpoint.disabled_reason, endpoint.notice_due = False, why, True
-    endpoint.save(update_fields=["enabled", "disabled_reason", "notice_due"])
+    endpoint.mail_attempts, endpoint.mail_after = 0, timezone.now()
+    endpoint.save(
+        update_fields=["enabled", "disabled_reason", "notice_due", "mail_attempts", "mail_after"]
+    )
     cancel(endpoint)
     record(
         endpoint.organization, SYSTEM, "webhook.disabled", endpoint.id,
@@ -244,14 +236,15 @@ def _switch_off(endpoint: Endpoint, why: str) -> None:
     )  # fmt: skip
 
 
-def _mail(endpoint: Endpoint) -> None:
+def _mail(endpoint: Endpoint) -> EmailMessage | None:
     organization = endpoint.organization
     to = addresses(organization, Category.WEBHOOKS, Permission.MANAGE_SETTINGS)
-    if to:
-        EmailMessage(
-            f"TokenHub: a webhook of {' '.join(organization.name.split())} was switched off",
-            f"The webhook to\n{endpoint.url}\nwas switched off. {endpoint.disabled_reason}\n\n"
-            "Events since then were not sent. Switch it on again, and ask for what was missed, at\n"
-            f"{settings.PUBLIC_URL}/o/{organization.slug}/webhooks/{endpoint.id}/\n",
-            to=to,
-        ).send()
+    if not to:
+        return None
+    return EmailMessage(
+        f"TokenHub: a webhook of {' '.join(organization.name.split())} was switched off",
+        f"The webhook to\n{endpoint.url}\nwas switched off. {endpoint.disabled_reason}\n\n"
+        "Events since then were not sent. Switch it on again, and ask for what was missed, at\n"
+        f"{settings.PUBLIC_URL}/o/{organization.slug}/webhooks/{endpoint.id}/\n",
+        to=to,
+    )

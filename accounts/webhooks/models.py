@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.encryption import EncryptedTextField
 from accounts.ids import PrefixedIdField
-from accounts.models import TenantModel, TenantQuerySet
+from accounts.models import MailedModel, TenantModel, TenantQuerySet
 
 
 class EndpointQuerySet(TenantQuerySet):
@@ -19,7 +19,7 @@ class EndpointQuerySet(TenantQuerySet):
         return self.filter(Q(events=[]) | Q(events__contains=[kind]), enabled=True)
 
 
-class Endpoint(TenantModel):
+class Endpoint(MailedModel, TenantModel):
     """An address of a customer. Its secret is shown once and encrypted at rest."""
 
     id = PrefixedIdField("whk")

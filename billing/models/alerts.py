@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.models import TenantModel
+from accounts.models import MailedModel, TenantModel
 
 LOW_BALANCE_NANO = 5_000_000_000
 
@@ -36,7 +36,7 @@ class Budget(TenantModel):
         return f"budget of {self.organization_id}"
 
 
-class Alert(TenantModel):
+class Alert(MailedModel, TenantModel):
     """One thing said once: in the console until dismissed, and by mail."""
 
     class Kind(models.TextChoices):

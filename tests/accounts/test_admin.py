@@ -10,7 +10,9 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import AuditEvent, Organization, User
+from accounts.audit import SYSTEM
+from accounts.members import invite
+from accounts.models import AuditEvent, Membership, Organization, User
 from tests import factories
 from tests.web.pages import safe
 
@@ -107,6 +109,104 @@ def test_what_an_operator_does_to_members_is_in_the_trail(operator: Client) -> N
     assert answer.status_code == 302
     events = AuditEvent.objects.filter(organization=tenant, actor_kind="staff").order_by("id")
     assert [event.action for event in events] == ["organization.renamed", "member.added"]
+
+
+def posted(tenant: Organization, **changes: str) -> dict[str, Any]:
+    """The form of an organization, with other roles by user; no role takes somebody out."""
+    form: dict[str, Any] = {"name": tenant.name, "memberships-MAX_NUM_FORMS": 1000}
+    places = list(tenant.memberships.order_by("pk"))
+    form |= {"memberships-TOTAL_FORMS": len(places), "memberships-INITIAL_FORMS": len(places)}
+    for number, place in enumerate(places):
+        role = changes.get(f"u{place.user_id}", place.role)
+        fields = {"id": place.pk, "organization": tenant.pk, "user": place.user_id, "role": role or place.role}  # fmt: skip
+        form |= {f"memberships-{number}-{name}": value for name, value in fields.items()}
+        if not role:
+            form[f"memberships-{number}-DELETE"] = "on"
+    return form
+
+
+def test_who_an_operator_takes_out_is_out_with_keys_and_invitations(operator: Client) -> None:
+    tenant = factories.organization()
+    owner, leaver = factories.member(tenant), factories.member(tenant)
+    theirs, kept = (factories.key(tenant, created_by=person).key for person in (leaver, owner))
+    invitation = invite(tenant, factories.marker_address(), "owner", by=leaver, actor=SYSTEM)
+
+    operator.post(
+        reverse("admin:accounts_organization_change", args=[tenant.pk]),
+        posted(tenant, **{f"u{leaver.pk}": ""}),
+    )
+
+    assert not tenant.memberships.filter(user=leaver).exists()
+    for row in (theirs, kept, invitation):
+        row.refresh_from_db()
+    assert (theirs.status, kept.status, invitation.is_open) == ("revoked", "active", False)
+    event = AuditEvent.objects.get(organization=tenant, action="member.removed")
+    assert (event.actor_kind, event.target) == ("staff", leaver.email)
+
+
+def test_an_operator_hands_an_organization_over_but_leaves_none_without_an_owner(
+    operator: Client,
+) -> None:
+    tenant = factories.organization()
+    owner, heir = factories.member(tenant), factories.member(tenant, "viewer")
+    url = reverse("admin:accounts_organization_change", args=[tenant.pk])
+    nobody, heirs = {f"u{owner.pk}": ""}, {f"u{owner.pk}": "viewer", f"u{heir.pk}": "owner"}
+
+    for wrong in (nobody, {f"u{owner.pk}": "admin"}):
+        answer = operator.post(url, posted(tenant, **wrong))
+        assert "needs an owner" in answer.content.decode()
+    assert tenant.memberships.get(user=owner).role == "owner"
+    assert operator.post(url, posted(tenant, **heirs)).status_code == 302
+
+    assert dict(tenant.memberships.values_list("user_id", "role")) == {
+        owner.pk: "viewer",
+        heir.pk: "owner",
+    }
+
+
+def test_a_membership_does_not_become_another_persons(operator: Client) -> None:
+    tenant = factories.organization()
+    owner, stranger = factories.member(tenant), factories.user()
+
+    operator.post(
+        reverse("admin:accounts_organization_change", args=[tenant.pk]),
+        {**posted(tenant), "memberships-0-user": stranger.pk},
+    )
+
+    assert tenant.memberships.get().user == owner
+
+
+def test_an_account_that_is_switched_off_takes_its_keys_invitations_and_sessions(
+    operator: Client, client: Client
+) -> None:
+    person = factories.user()
+    tenants = [factories.organization(), factories.organization()]
+    keys = []
+    for tenant in tenants:
+        Membership.objects.create(organization=tenant, user=person, role="owner")
+        keys.append(factories.key(tenant, created_by=person).key)
+    invitation = invite(tenants[0], "sock@example.com", "owner", by=person, actor=SYSTEM)
+    browser = Client()
+    browser.post("/accounts/login/", {"login": person.email, "password": factories.PASSWORD})
+    browser.get("/me/")
+    assert UserSession.objects.filter(user=person).exists()
+    url = reverse("admin:accounts_user_change", args=[person.pk])
+    form = {"email": person.email, "name": "", "is_staff": "", "is_superuser": ""}
+
+    assert operator.post(url, form).status_code == 302
+
+    person.refresh_from_db()
+    invitation.refresh_from_db()
+    for key in keys:
+        key.refresh_from_db()
+    assert (person.is_active, invitation.is_open) == (False, False)
+    assert {key.status for key in keys} == {"revoked"}
+    assert not UserSession.objects.filter(user=person).exists()
+    told = AuditEvent.objects.filter(action="member.switched_off", target=person.email)
+    assert {event.organization for event in told} == set(tenants)
+    # Nobody is in again by the account being switched on.
+    operator.post(url, {**form, "is_active": "on"})
+    assert browser.get(f"/o/{tenants[0].slug}/").status_code == 302
 
 
 def test_organizations_are_found_by_a_members_address(operator: Client) -> None:

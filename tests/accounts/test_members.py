@@ -202,6 +202,53 @@ def test_handing_over_swaps_the_roles() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("becomes", "still_open"),
+    [
+        (Role.ADMIN, {Role.ADMIN, Role.VIEWER}),
+        (Role.DEVELOPER, set()),
+        (None, set()),
+    ],
+)
+def test_nobody_is_let_in_any_more_by_who_may_not_invite_to_that(
+    becomes: str | None, still_open: set[str]
+) -> None:
+    tenant = factories.organization()
+    owner, other = factories.member(tenant), factories.member(tenant)
+    for role in (Role.OWNER, Role.ADMIN, Role.VIEWER):
+        members.invite(tenant, f"{role}@example.com", role, by=other, actor=SYSTEM)
+    kept = members.invite(tenant, "kept@example.com", Role.OWNER, by=owner, actor=SYSTEM)
+
+    if becomes is None:
+        members.remove(membership(tenant, other), by=owner, actor=SYSTEM)
+    else:
+        members.change_role(membership(tenant, other), becomes, by=owner, actor=SYSTEM)
+
+    waiting = Invitation.objects.filter(organization=tenant, revoked_at=None)
+    assert {each.role for each in waiting.exclude(pk=kept.pk)} == still_open
+    assert waiting.filter(pk=kept.pk).exists()
+    revoked = AuditEvent.objects.filter(organization=tenant, action="invitation.revoked")
+    assert revoked.count() == 3 - len(still_open)
+
+
+@pytest.mark.django_db
+def test_an_invitation_is_theirs_who_said_last_as_what() -> None:
+    tenant = factories.organization()
+    owner, admin = factories.member(tenant), factories.member(tenant, Role.ADMIN)
+    other = factories.member(tenant)
+    made = members.invite(tenant, "x@example.com", Role.VIEWER, by=admin, actor=SYSTEM)
+    made = members.change_invitation(made, Role.OWNER, by=other, actor=SYSTEM)
+
+    members.remove(membership(tenant, admin), by=owner, actor=SYSTEM)
+    made.refresh_from_db()
+    assert made.is_open
+    members.remove(membership(tenant, other), by=owner, actor=SYSTEM)
+
+    made.refresh_from_db()
+    assert not made.is_open
+
+
+@pytest.mark.django_db
 def test_the_keys_of_who_leaves_stop_working_and_no_others() -> None:
     tenant = factories.organization()
     owner, leaver = factories.member(tenant), factories.member(tenant, Role.DEVELOPER)

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.audit import SYSTEM
-from accounts.models import Organization
+from accounts.models import Organization, User
 from keys import secrets
 from keys.models import ApiKey
 from keys.services import mint, revoke
@@ -111,6 +111,13 @@ def test_a_key_whose_maker_is_no_member_does_nothing(program: Program) -> None:
 
     assert left.get("me/").json()["permissions"] == []
     problem(left.get("organization/"), 403, "insufficient_role")
+
+
+def test_a_key_whose_maker_is_switched_off_does_nothing(program: Program) -> None:
+    User.objects.filter(memberships__organization=program.tenant).update(is_active=False)
+
+    assert program.get("me/").json()["permissions"] == []
+    problem(program.get("organization/"), 403, "insufficient_role")
 
 
 def test_an_operators_key_acts_as_an_admin(db: None) -> None:

@@ -7,7 +7,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.audit import SYSTEM
+from accounts.members import remove
 from accounts.models import AuditEvent
+from keys.budgets import Budget
 from keys.models import ApiKey, RetiredSecret
 from keys.services import rotate
 from tests import factories
@@ -52,13 +54,21 @@ def test_a_management_key_makes_no_management_key(program: Program) -> None:
 
 
 def test_a_limited_key_gives_its_limits_on() -> None:
-    limited = Program.of(factories.organization(), allowed_regions=["eu", "us"])
+    budget = {"amount": "5.00", "period": "month"}
+    limited = Program.of(
+        factories.organization(), allowed_regions=["eu", "us"], budget=Budget(5 * 10**9, "month")
+    )
 
     made = limited.post("keys/", {"name": "same"}).json()
     narrower = limited.post("keys/", {"name": "less", "allowed_regions": ["eu"]}).json()
     wider = limited.post("keys/", {"name": "more", "allowed_regions": ["eu", "cn"]})
 
-    assert made["allowed_regions"] == ["eu", "us"]
+    endless = limited.post("keys/", {"name": "endless", "budget": None})
+    richer = limited.patch(f"keys/{made['id']}/", {"budget": {**budget, "amount": "5.01"}})
+
+    assert (made["allowed_regions"], made["budget"]) == (["eu", "us"], budget)
+    for refused in (endless, richer):
+        assert "5.00 USD a month" in problem(refused, 403, "insufficient_scope")["detail"]
     assert narrower["allowed_regions"] == ["eu"]
     found = problem(wider, 403, "insufficient_scope")
     assert "eu, us" in found["detail"]
@@ -217,3 +227,57 @@ def test_whoever_was_shown_the_secret_limits_the_key(program: Program) -> None:
 
     assert program.get("me/").json()["role"] == "developer"
     problem(program.patch("organization/", {"name": "x"}), 403, "insufficient_role")
+
+
+def test_a_secret_in_its_grace_gains_no_right_by_being_taken_back(program: Program) -> None:
+    tenant = program.tenant
+    owner, developer = (
+        tenant.memberships.get(role="owner").user,
+        factories.member(tenant, "developer"),
+    )
+    key = ApiKey.objects.get(organization=tenant)
+    day = timedelta(days=1)
+    shown = [
+        rotate(key, grace=day, actor=SYSTEM, rotated_by=person).secret
+        for person in (developer, owner, developer, owner)
+    ]
+
+    rights = []
+    for secret in (program.secret, *shown):
+        program.secret = secret
+        invited = program.post("invitations/", {"email": "ben@example.com", "role": "admin"})
+        rights.append((program.get("me/").json()["role"], invited.status_code))
+
+    assert rights == [
+        ("owner", 201), ("developer", 403), ("owner", 201), ("developer", 403), ("owner", 201)
+    ]  # fmt: skip
+
+
+def test_a_key_that_rotates_itself_passes_on_the_rights_of_the_secret_it_was_asked_with(
+    program: Program,
+) -> None:
+    key = ApiKey.objects.get(organization=program.tenant)
+    developer = factories.member(program.tenant, "developer")
+    program.secret = rotate(
+        key, grace=timedelta(0), actor=SYSTEM, rotated_by=developer
+    ).secret  # fmt: skip
+
+    program.secret = program.post(f"keys/{key.id}/rotate/").json()["secret"]
+
+    assert program.get("me/").json()["role"] == "developer"
+
+
+def test_a_key_belongs_to_who_was_shown_the_secret_it_was_made_with(program: Program) -> None:
+    key = ApiKey.objects.get(organization=program.tenant)
+    developer = factories.member(program.tenant, "developer")
+    program.secret = rotate(
+        key, grace=timedelta(0), actor=SYSTEM, rotated_by=developer
+    ).secret  # fmt: skip
+
+    made = program.post("keys/", {"name": "made by a program"}).json()
+
+    assert made["created_by"] == developer.email
+    remove(
+        program.tenant.memberships.get(user=developer), by=key.created_by, actor=SYSTEM
+    )  # fmt: skip
+    assert ApiKey.objects.get(pk=made["id"]).status == "revoked"

@@ -6,6 +6,8 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from accounts.audit import SYSTEM
+from accounts.members import remove
 from accounts.models import AuditEvent, Invitation, Membership
 from tests import factories
 from tests.api.program import Program, problem
@@ -99,6 +101,20 @@ def test_an_open_invitations_role_is_changed_and_the_link_stays(program: Program
     problem(program.patch(path, {"role": "god"}), 400, "validation_failed")
     program.delete(path)
     problem(program.patch(path, {"role": "viewer"}), 409, "conflict")
+
+
+def test_what_a_program_invited_goes_with_who_was_shown_its_secret(program: Program) -> None:
+    owner, admin = factories.member(program.tenant), factories.member(program.tenant, "admin")
+    key = factories.key(program.tenant, kind="management", created_by=admin)
+    program.secret = key.secret
+    made = program.post("invitations/", {"email": "sock@example.com", "role": "admin"}).json()
+    changed = factories.invitation(program.tenant)
+    program.patch(f"invitations/{changed.id}/", {"role": "admin"})
+    assert made["invited_by"] == admin.email
+
+    remove(program.tenant.memberships.get(user=admin), by=owner, actor=SYSTEM)
+
+    assert not Invitation.objects.filter(organization=program.tenant, revoked_at=None).exists()
 
 
 def test_an_invitation_is_sent_once(program: Program) -> None:

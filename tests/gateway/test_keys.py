@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from accounts.audit import SYSTEM
-from accounts.models import Organization
+from accounts.members import remove
+from accounts.models import Membership, Organization
 from keys.models import ApiKey
 from keys.secrets import new_secret
 from keys.services import end_grace, revoke, rotate
@@ -95,6 +96,22 @@ def test_revoking_a_rotated_key_stops_each_of_its_secrets(both: list[Gateway]) -
     for process in both:
         for secret in (minted.secret, rotated.secret):
             eventually(lambda p=process, s=secret: status(p, s) == 401, within_s=1)
+
+
+def test_the_secret_of_who_leaves_is_refused_within_a_second(both: list[Gateway]) -> None:
+    tenant = factories.organization(credit_nano=1_000_000_000)
+    owner, leaver = factories.member(tenant), factories.member(tenant)
+    minted = factories.key(tenant, created_by=owner)
+    shown = rotate(minted.key, grace=timedelta(0), actor=SYSTEM, rotated_by=leaver).secret
+    kept = rotate(minted.key, grace=timedelta(days=30), actor=SYSTEM, rotated_by=owner).secret
+    for process in both:
+        eventually(lambda p=process: status(p, shown) == 200, within_s=1)
+
+    remove(Membership.objects.get(organization=tenant, user=leaver), by=owner, actor=SYSTEM)
+
+    for process in both:
+        eventually(lambda p=process: status(p, shown) == 401, within_s=1)
+        assert status(process, kept) == 200
 
 
 def test_a_key_revoked_by_sql_alone_stops_working_too(gateway: Gateway) -> None:

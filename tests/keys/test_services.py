@@ -15,12 +15,13 @@ from keys.budgets import Budget
 from keys.errors import InvalidKeyLimits, KeyNotActive, StrongerThanItsMaker
 from keys.limits import Changes, refuse_stronger
 from keys.models import ApiKey, RetiredSecret
-from keys.services import end_grace, mint, revoke, rotate, update
+from keys.services import MAX_GRACE, end_grace, mint, revoke, rotate, update
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
+USD = 10**9
 
 
 def event(key: ApiKey, action: str) -> AuditEvent:
@@ -170,6 +171,22 @@ def test_who_rotated_a_key_takes_it_along_when_leaving() -> None:
     assert untouched.status == "active"
 
 
+def test_who_leaves_takes_the_secret_they_were_shown_and_not_the_one_that_replaced_it() -> None:
+    tenant = factories.organization()
+    owner, leaver, third = (factories.member(tenant) for _ in range(3))
+    key = factories.key(tenant, created_by=owner).key
+    for person in (leaver, third, owner):
+        rotate(key, grace=MAX_GRACE, actor=SYSTEM, rotated_by=person)
+
+    remove(Membership.objects.get(organization=tenant, user=leaver), by=owner, actor=SYSTEM)
+
+    key.refresh_from_db()
+    assert key.status == "active"
+    accepted = {each.shown_to: each.is_accepted for each in key.retired_secrets.all()}
+    assert accepted == {owner: True, leaver: False, third: True}
+    assert event(key, "key.grace_ended").after == {"secrets": 1}
+
+
 def test_a_key_without_a_budget_has_none() -> None:
     assert mint(factories.organization(), "x", actor=SYSTEM).key.budget is None
 
@@ -187,16 +204,39 @@ def test_a_key_without_a_budget_has_none() -> None:
         {"rpm": 101},
         {"expires_at": None},
         {"expires_at": timezone.now() + 3 * DAY},
+        {"budget": None},
+        {"budget": Budget(11 * USD, "week")},
+        {"budget": Budget(1 * USD, "day")},
+        {"budget": Budget(10 * USD, "month")},
+        {"budget": Budget(11 * USD, "total")},
     ],
 )
 def test_a_management_key_gives_no_key_more_than_it_has(changes: Changes) -> None:
     maker = factories.key(
         factories.organization(), kind="management", allowed_models=["a", "b"],
-        ip_allowlist=["10.0.0.0/8"], rpm=100, expires_at=timezone.now() + 2 * DAY,
+        ip_allowlist=["10.0.0.0/8"], rpm=100, expires_at=timezone.now() + 2 * DAY, budget=Budget(10 * USD, "week"),
     ).key  # fmt: skip
 
     with pytest.raises(StrongerThanItsMaker):
         refuse_stronger(maker, changes)
+
+
+@pytest.mark.parametrize(
+    ("makers", "wanted"),
+    [
+        (None, None),
+        (None, Budget(10 * USD, "day")),
+        (Budget(10 * USD, "week"), Budget(10 * USD, "week")),
+        (Budget(10 * USD, "week"), Budget(10 * USD, "total")),
+        (Budget(10 * USD, "day"), Budget(10 * USD, "month")),
+    ],
+)
+def test_a_management_key_gives_a_budget_that_keeps_to_its_own(
+    makers: Budget | None, wanted: Budget | None
+) -> None:
+    maker = factories.key(factories.organization(), kind="management", budget=makers).key
+
+    refuse_stronger(maker, {"budget": wanted})
 
 
 def test_a_management_key_may_give_what_it_has() -> None:

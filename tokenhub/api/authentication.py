@@ -17,7 +17,7 @@ from accounts.audit import Actor
 from accounts.models import Membership, Organization, User
 from accounts.roles import PERMISSIONS, Permission, Role
 from keys import secrets
-from keys.models import ApiKey
+from keys.models import ApiKey, RetiredSecret
 from keys.networks import inside, networks_of
 from tokenhub.api import limits
 from tokenhub.api.problems import Problem
@@ -31,12 +31,17 @@ _NEVER_BY_KEY = frozenset({Permission.DELETE_ORGANIZATION})
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, in which organization. Exactly one of ``key`` and ``user`` is set."""
+    """Who calls, in which organization. Exactly one of ``key`` and ``user`` is set.
+
+    ``shown_to`` is who was shown the very secret that came with the call: a key that is being rotated has several,
+    and each can do what its own reader may.
+    """
 
     organization: Organization
     roles: tuple[Role | None, ...]
     ip_address: str | None
     key: ApiKey | None = None
+    shown_to: User | None = None
     user: User | None = None
 
     @property
@@ -77,8 +82,8 @@ class Caller:
 
     @property
     def person(self) -> User | None:
-        """Who answers for what is done: the one signed in, or who made the key."""
-        return self.key.created_by if self.key else self.user
+        """Who answers for what is done: the one signed in, or who was shown the secret."""
+        return self.shown_to if self.key else self.user
 
 
 class ManagementKey(BaseAuthentication):
@@ -91,7 +96,7 @@ class ManagementKey(BaseAuthentication):
             return None
         address = request.META.get("REMOTE_ADDR")
         scheme, _, secret = header.partition(" ")
-        key = _find(secret.strip()) if scheme.lower() == "bearer" else None
+        key, shown_to = _find(secret.strip()) if scheme.lower() == "bearer" else (None, None)
         if key is None or not key.is_active or _is_closed(key.organization):
             limits.guesses(address or "", more=1)
             raise AuthenticationFailed(
@@ -113,7 +118,9 @@ class ManagementKey(BaseAuthentication):
             )
         _refuse_suspended(key.organization)
         _note_use(key)
-        return AnonymousUser(), Caller(key.organization, _roles_of(key), address, key=key)
+        return AnonymousUser(), Caller(
+            key.organization, _roles_of(key, shown_to), address, key=key, shown_to=shown_to
+        )  # fmt: skip
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -145,19 +152,24 @@ class Session(SessionAuthentication):
             ) from None  # fmt: skip
 
 
-def _find(secret: str) -> ApiKey | None:
+def _find(secret: str) -> tuple[ApiKey | None, User | None]:
+    """The key that a secret is of, and who was shown that secret."""
     if secrets.kind_of(secret) is None:
-        return None
+        return None, None
     peppers = secrets.peppers(settings.FIELD_ENCRYPTION_KEYS)
     digests = [secrets.digest(secret, pepper) for pepper in peppers]
-    keys = ApiKey.objects.select_related("organization", "created_by")
+    keys = ApiKey.objects.select_related("organization", "created_by", "rotated_by")
     found: ApiKey | None = keys.filter(digest__in=digests).first()
-    if found is None:
-        # A secret that was rotated out is good until its grace ends.
-        found = keys.filter(
-            retired_secrets__digest__in=digests, retired_secrets__expires_at__gt=timezone.now()
-        ).first()
-    return found
+    if found is not None:
+        return found, found.rotated_by or found.created_by
+    # A secret that was rotated out is good until its grace ends.
+    retired: RetiredSecret | None = (
+        RetiredSecret.objects.select_related("shown_to")
+        .filter(digest__in=digests, expires_at__gt=timezone.now())
+        .first()
+    )
+    found = keys.filter(pk=retired.key_id).first() if retired else None
+    return (found, retired.shown_to or found.created_by) if retired and found else (None, None)
 
 
 def _is_closed(organization: Organization) -> bool:
@@ -172,12 +184,14 @@ def _refuse_suspended(organization: Organization) -> None:
         )  # fmt: skip
 
 
-def _roles_of(key: ApiKey) -> tuple[Role | None, ...]:
-    """The roles of who made a key and of who rotated it. An operator's key, made by no member, is an admin's."""
-    people = {key.created_by_id, key.rotated_by_id} - {None}
+def _roles_of(key: ApiKey, shown_to: User | None) -> tuple[Role | None, ...]:
+    """The roles of who made a key and of who was shown the secret. An operator's, made by no member, is an admin's."""
+    people = {key.created_by_id, shown_to and shown_to.pk} - {None}
     if not people:
         return (Role.ADMIN,)
-    rows = Membership.objects.for_organization(key.organization).filter(user__in=people)
+    rows = Membership.objects.for_organization(key.organization).filter(
+        user__in=people, user__is_active=True
+    )
     roles = {membership.user_id: Role(membership.role) for membership in rows}
     return tuple(roles.get(person) for person in people)
 

@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from accounts.models import MailedModel
+
 
 class AnnouncementQuerySet(models.QuerySet["Announcement"]):
     """Named filters on announcements."""
@@ -113,17 +115,21 @@ class Dismissal(models.Model):
         return f"{self.announcement_id} by {self.user_id}"
 
 
-class AnnouncementMail(models.Model):
-    """Somebody was mailed an announcement: written before the mail goes, so that nobody gets it twice."""
+class AnnouncementMail(MailedModel):
+    """Somebody is to be mailed an announcement, or was."""
 
     announcement = models.ForeignKey(Announcement, on_delete=models.CASCADE)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    mailed_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["announcement", "user"], name="announcement_mailed_once"
             )
+        ]
+        indexes = [
+            models.Index(fields=["id"], condition=Q(mailed_at=None), name="announcement_not_mailed")
         ]
 
     def __str__(self) -> str:

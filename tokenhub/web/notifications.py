@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.mailing import send_waiting
 from accounts.models import Membership, Organization, User
 from accounts.notifications import Category, Channels, choices_of, users_without_mail
 from accounts.roles import Permission, roles_that_may
 from billing.alerts import category_of, open_alerts
 from billing.models import Alert
-from billing.plans import terms_of
+from billing.plans import active_on, terms_of
 from tokenhub.web.models import AlertReading, Announcement, AnnouncementMail, Dismissal
 
 SHOWN = 100
@@ -76,19 +76,31 @@ def category_of_announcement(announcement: Announcement) -> str:
 
 
 def mail_announcements(limit: int = 500) -> int:
-    """Mail incidents and maintenance to whom they concern, each once; returns how many mails went out."""
+    """Mail incidents and maintenance to whom they concern, each once; returns how many mails went out.
+
+    Whom is written down first, then each is mailed: what fails is tried again.
+    """
     now = timezone.now()
     urgent = Announcement.objects.current().filter(
         severity__in=[Severity.INCIDENT, Severity.MAINTENANCE], published_at__gt=now - MAIL_WITHIN
     )
-    sent = 0
     for announcement in urgent.order_by("published_at"):
-        for user in islice(_to_be_mailed(announcement), limit - sent):
-            sent += _mail(announcement, user)
-    return sent
+        AnnouncementMail.objects.bulk_create(
+            [
+                AnnouncementMail(announcement=announcement, user=user)
+                for user in _concerned(announcement)[:limit]
+            ],
+            ignore_conflicts=True,  # another worker was faster
+        )
+    waiting = (
+        AnnouncementMail.objects.select_related("announcement", "user")
+        .filter(mailed_at=None, announcement__in=urgent, user__is_active=True)
+        .exclude(user__in=users_without_mail(Category.INCIDENTS))
+    )
+    return send_waiting(waiting, _mail, lambda: {"mailed_at": timezone.now()}, limit=limit)
 
 
-def _to_be_mailed(announcement: Announcement) -> list[User]:
+def _concerned(announcement: Announcement) -> QuerySet[User]:
     people = (
         User.objects.filter(is_active=True, memberships__organization__status="active")
         .exclude(pk__in=users_without_mail(Category.INCIDENTS))
@@ -98,27 +110,20 @@ def _to_be_mailed(announcement: Announcement) -> list[User]:
         .distinct()
         .order_by("pk")
     )
-    if not announcement.plans:
-        return list(people)
-    tenants = Organization.objects.filter(status="active")
-    concerned = [each.pk for each in tenants if terms_of(each).plan.slug in announcement.plans]
-    return list(people.filter(memberships__organization__in=concerned))
+    if announcement.plans:
+        people = people.filter(memberships__organization__in=active_on(announcement.plans))
+    return people
 
 
-def _mail(announcement: Announcement, user: User) -> bool:
-    try:
-        with transaction.atomic():
-            AnnouncementMail.objects.create(announcement=announcement, user=user)
-    except IntegrityError:
-        return False  # another worker was faster
-    EmailMessage(
+def _mail(owed: AnnouncementMail) -> EmailMessage:
+    announcement = owed.announcement
+    return EmailMessage(
         f"TokenHub: {announcement.get_severity_display()}: {announcement.title}",
         f"{announcement.body}\n\n{settings.PUBLIC_URL}{reverse('announcement', args=[announcement.slug])}\n\n"
         "You get this because you are a member of an organization on TokenHub. Choose what you are"
         f" mailed about at {settings.PUBLIC_URL}{reverse('me_notifications')}\n",
-        to=[user.email],
-    ).send()
-    return True
+        to=[owed.user.email],
+    )
 
 
 def _alerts(user: User) -> list[Notice]:

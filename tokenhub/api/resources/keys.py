@@ -232,15 +232,8 @@ class KeyRotation(KeysView):
             self.keep_to_inference_keys(key.kind)
             refuse_stronger(caller.key, limits_of(key))
         grace = timedelta(seconds=self.sent(RotationSerializer)["grace_s"])
-        minted = services.rotate(
-            key, grace=grace, actor=caller.actor, rotated_by=self._shown_to(key)
-        )
+        minted = services.rotate(key, grace=grace, actor=caller.actor, rotated_by=caller.person)
         return self.with_secret(minted, 200)
-
-    def _shown_to(self, key: ApiKey) -> Any:
-        """Who sees the secret, where that is somebody else than who made the key."""
-        person = self.caller.person
-        return None if person is None or person.pk == key.created_by_id else person
 
 
 def _limits(fields: dict[str, Any]) -> Changes:

@@ -102,6 +102,7 @@ class PeopleView(ApiView):
             wanted["role"],
             by=caller.acting,
             actor=caller.actor,
+            answers=caller.person,
         )
         return self.answer(InvitationSerializer, made, 201)
 
@@ -153,7 +154,9 @@ class Member(PeopleView):
         recent=True, status=204,
     )  # fmt: skip
     def delete(self, request: Request, member_id: str) -> HttpResponse:
-        """End a membership. The keys that this member made or rotated are revoked."""
+        """End a membership. The keys that this member made or was the last to rotate are revoked, and their open
+        invitations.
+        """
         caller = self.caller
         service.remove(self.member(member_id), by=caller.acting, actor=caller.actor)
         return Response(status=204)
@@ -201,7 +204,9 @@ class Invitation(PeopleView):
         """What an open one makes of its reader; the link in the mail stays. One that is over is a 409."""
         offer, caller = self._offer(invitation_id), self.caller
         role = self.sent(RoleSerializer)["role"]
-        changed = service.change_invitation(offer, role, by=caller.acting, actor=caller.actor)
+        changed = service.change_invitation(
+            offer, role, by=caller.acting, actor=caller.actor, answers=caller.person
+        )
         return self.answer(InvitationSerializer, changed)
 
     @operation(

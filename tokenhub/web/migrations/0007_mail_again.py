@@ -1,0 +1,33 @@
+"""Whom an announcement is mailed to is written down before, and that it was, after: what fails is tried again."""
+
+import django.utils.timezone
+from django.db import migrations, models
+from django.db.models.functions import Now
+
+# Written by the version before, which sent the mail at once.
+WERE_SENT = "UPDATE web_announcementmail SET mailed_at = now() WHERE mailed_at IS NULL"
+
+
+class Migration(migrations.Migration):
+    dependencies = [("web", "0006_offering_day")]
+
+    operations = [
+        migrations.AddField(
+            model_name="announcementmail",
+            name="mailed_at",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="announcementmail",
+            name="mail_attempts",
+            field=models.PositiveSmallIntegerField(db_default=0, default=0, editable=False),
+        ),
+        migrations.AddField(
+            model_name="announcementmail",
+            name="mail_after",
+            field=models.DateTimeField(
+                db_default=Now(), default=django.utils.timezone.now, editable=False
+            ),
+        ),
+        migrations.RunSQL(WERE_SENT, migrations.RunSQL.noop),
+    ]
