@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0006_checklist'),
-        ('billing', '0021_returns'),
+        ('billing', '0022_usage_months'),
     ]
 
     operations = [

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     # The index is made while the ledger is written. What can be repeated comes first, should one step fail.
     atomic = False
 
-    dependencies = [("billing", "0021_returns")]
+    dependencies = [("billing", "0023_instructions")]
 
     operations = [
         # The version before is content with this as well: it withholds what it does not collect.

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0021_returns")]
+    dependencies = [("billing", "0024_owed_refunds")]
 
     operations = [
         migrations.AddField(
