@@ -155,6 +155,23 @@ CHECKS = {
                 WHERE t.organization_id = a.organization_id
                   AND (t.kind = 'correction' OR (t.kind IN ('usage', 'reversal') AND t.sequence <= i.upto))) t ON TRUE
          WHERE {a} AND a.kind = 'wallet' AND coalesce(t.nano, 0) <> coalesce(i.nano, 0)""",
+    "no invoice is given back beyond its fees": """
+        SELECT a.organization_id, a.model_fees_nano + a.service_fees_nano, coalesce(n.nano, 0) + coalesce(r.nano, 0)
+          FROM billing_invoice a
+          LEFT JOIN (SELECT corrects_id, sum(total_nano)::bigint AS nano FROM billing_invoice GROUP BY corrects_id) n
+                 ON n.corrects_id = a.id
+          LEFT JOIN (SELECT i.id, sum(b.amount_nano)::bigint AS nano
+                       FROM billing_transfer b
+                       JOIN billing_transfer t ON t.organization_id = b.organization_id AND t.kind = 'usage'
+                            AND t.reference = substring(b.reference FROM 10)
+                       JOIN billing_invoice i ON i.organization_id = b.organization_id AND i.kind = 'invoice'
+                            AND t.sequence BETWEEN i.first_sequence AND i.last_sequence
+                      WHERE b.kind = 'reversal'
+                        AND b.sequence > (SELECT max(l.last_sequence) FROM billing_invoice l
+                                           WHERE l.organization_id = b.organization_id AND l.kind = 'invoice')
+                      GROUP BY i.id) r ON r.id = a.id
+         WHERE {a} AND a.kind = 'invoice'
+           AND coalesce(n.nano, 0) + coalesce(r.nano, 0) > a.model_fees_nano + a.service_fees_nano""",
     "an invoice follows the one before without a gap": """
         SELECT a.organization_id, a.before + 1, a.first_sequence
           FROM (SELECT i.organization_id, i.first_sequence,

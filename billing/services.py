@@ -3,14 +3,18 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
+import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.audit import Actor, record
 from accounts.models import Organization
+from billing.corrections import invoices_of, left_nano
 from billing.errors import InsufficientBalance, InvalidAmount, ReferenceReused
 from billing.models import Account, BudgetLease, Settlement, Transfer, Usage
 from billing.money import MAX_NANO, usd_from_nano
+
+log = structlog.get_logger(__name__)
 
 
 @transaction.atomic
@@ -105,7 +109,8 @@ def grant_credit(
 def take_back(request_ids: Iterable[str], *, reason: str) -> int:
     """Reverse the charge of results that never reached their client (R4); returns how many.
 
-    ``reason`` becomes the requests' error code. Taking back twice is taking back once.
+    ``reason`` becomes the requests' error code. Taking back twice is taking back once. A charge stays
+    whose invoice was corrected so far that less than the charge is left of it: the money went back.
     """
     wanted = list(request_ids)
     # The wallets first, in the order every writer takes them.
@@ -117,10 +122,20 @@ def take_back(request_ids: Iterable[str], *, reason: str) -> int:
         .filter(organization_id__in=organizations, kind=Account.Kind.WALLET)
         .order_by("organization_id")
     )
-    taken = list(
+    charged = list(
         Usage.objects.select_for_update().filter(id__in=wanted, billed=True).order_by("id")
     )
-    for usage in taken:
+    invoices = invoices_of(charged)
+    taken = []
+    for usage in charged:
+        invoice = invoices.get(usage.id)
+        if invoice is not None and (left := left_nano(invoice)) < usage.total_nano:
+            log.warning(
+                "already_corrected", request=usage.id, invoice=invoice.number,
+                charged_nano=usage.total_nano, left_nano=left,
+            )  # fmt: skip
+            continue
+        taken.append(usage)
         if usage.total_nano:
             post(
                 usage.organization,

@@ -5,10 +5,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Sum
 from django.http import HttpRequest
 
 from accounts.admin import ReadOnlyAdmin, staff
+from billing.corrections import left_nano
 from billing.forms import UsdField
 from billing.invoices import issue_credit_note
 from billing.models import Invoice, InvoiceLine, Receipt, Series
@@ -34,10 +34,11 @@ class CreditNoteForm(forms.ModelForm):  # type: ignore[type-arg]
         given = super().clean() or {}
         invoice, amount_nano = given.get("corrects"), given.get("amount")
         if invoice is not None and amount_nano is not None:
-            corrected = invoice.corrections.aggregate(sum=Sum("total_nano"))["sum"] or 0
-            if invoice.kind != Invoice.Kind.INVOICE or amount_nano > invoice.total_nano - corrected:
-                left = usd_from_nano(max(invoice.total_nano - corrected, 0))
-                raise ValidationError(f"{left} USD is left to correct of {invoice.number}.")
+            left = left_nano(invoice) if invoice.kind == Invoice.Kind.INVOICE else 0
+            if amount_nano > left:
+                raise ValidationError(
+                    f"{usd_from_nano(max(left, 0))} USD is left to correct of {invoice.number}."
+                )
         return given
 
     def _post_clean(self) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import Max, Sum
+from django.db.models import Max
 from django.utils import timezone
 
 from accounts.audit import SYSTEM, Actor, record
 from accounts.models import Organization
 from accounts.webhooks.events import emit
 from billing.alerts import invoice_issued
+from billing.corrections import left_nano
 from billing.errors import InvoiceConflict
 from billing.models import Account, BillingProfile, Invoice, InvoiceLine, Transfer
 from billing.money import usd_from_nano
@@ -200,15 +201,17 @@ def issue_credit_note(invoice: Invoice, amount_nano: int, *, reason: str, actor:
     organization = Organization.objects.select_for_update(no_key=True).get(
         pk=invoice.organization_id
     )
-    corrected = invoice.corrections.aggregate(sum=Sum("total_nano"))["sum"] or 0
+    # Nothing else is given back of it meanwhile.
+    Account.objects.select_for_update(no_key=True).get(
+        organization=organization, kind=Account.Kind.WALLET
+    )
     if invoice.kind != Invoice.Kind.INVOICE:
         raise InvoiceConflict("Only an invoice can be corrected.")
     if not reason.strip():
         raise InvoiceConflict("A credit note needs a reason.")
-    if not 0 < amount_nano <= invoice.total_nano - corrected:
-        raise InvoiceConflict(
-            f"{usd_from_nano(invoice.total_nano - corrected)} USD is left to correct."
-        )
+    left = left_nano(invoice)
+    if not 0 < amount_nano <= left:
+        raise InvoiceConflict(f"{usd_from_nano(max(left, 0))} USD is left to correct.")
     note = _credit_note(invoice, amount_nano, 0, requests=0, reason=reason, last_sequence=None)
     post(
         organization,

@@ -24,7 +24,7 @@ from billing.invoices.close import month_after
 from billing.invoices.focus import focus_csv
 from billing.invoices.pdf import invoice_pdf, receipt_pdf
 from billing.invoices.requests import requests_csv
-from billing.models import Invoice, Receipt, Series, Transfer
+from billing.models import Invoice, Receipt, Series, Transfer, Usage
 from billing.money import nano_from_usd, usd_from_nano
 from billing.selectors import balance_of
 from tests import factories
@@ -216,6 +216,67 @@ def test_a_correction_is_a_document_and_money() -> None:
     with pytest.raises(InvoiceConflict):
         issue_credit_note(note, 1, reason="x", actor=SYSTEM)
     assert audit(tenant) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("left", [0, 926_999])
+def test_a_charge_that_a_credit_note_gave_back_is_not_taken_back_too(
+    left: int, caplog: Any
+) -> None:
+    tenant = factories.organization(credit_nano=USD)
+    late = factories.charge(tenant, 900_000)
+    invoice = close(tenant)
+    issue_credit_note(invoice, invoice.total_nano - left, reason="never arrived", actor=SYSTEM)
+
+    taken = services.take_back([late], reason="not_delivered")  # a journal that was found later
+
+    assert taken == 0
+    assert balance_of(tenant).balance_nano == USD - left
+    assert Usage.objects.get(pk=late).billed
+    assert "already_corrected" in caplog.text
+    assert invoice.number in caplog.text
+    assert late in caplog.text
+    factories.charge(tenant, 100_000)
+    close(tenant, month_after(MONTH), LATER)
+    assert audit(tenant) == []
+
+
+@pytest.mark.django_db
+def test_a_charge_is_taken_back_as_long_as_its_invoice_has_it() -> None:
+    tenant = factories.organization(credit_nano=USD)
+    charges = [factories.charge(tenant, 100_000) for _ in range(3)]
+    invoice = close(tenant)
+    issue_credit_note(invoice, 150_000, reason="agreed", actor=SYSTEM)
+
+    taken = services.take_back(charges, reason="not_delivered")
+
+    assert taken == 1  # of 309,000 there are 159,000 left, and then 56,000
+    assert balance_of(tenant).balance_nano == USD - 56_000
+    with pytest.raises(InvoiceConflict, match=r"0\.000056"):
+        issue_credit_note(invoice, 56_001, reason="too much", actor=SYSTEM)
+    issue_credit_note(invoice, 56_000, reason="the rest", actor=SYSTEM)
+    factories.charge(tenant, 100_000)
+    close(tenant, month_after(MONTH), LATER)
+    assert sum(note.total_nano for note in invoice.corrections.all()) == invoice.total_nano
+    assert audit(tenant) == []
+
+
+@pytest.mark.django_db
+def test_the_audit_finds_what_was_given_back_twice() -> None:
+    tenant = factories.organization(credit_nano=USD)
+    late = factories.charge(tenant, 900_000)
+    invoice = close(tenant)
+    issue_credit_note(invoice, invoice.total_nano, reason="never arrived", actor=SYSTEM)
+    services.post(
+        tenant, "reversal", debit="revenue", credit="wallet", amount_nano=927_000,
+        reference=f"reversal:{late}",
+    )  # fmt: skip
+    Usage.objects.filter(pk=late).update(billed=False, status="failed", error_code="x")
+
+    (found,) = audit(tenant)
+
+    assert found.check == "no invoice is given back beyond its fees"
+    assert (found.expected, found.found) == (927_000, 2 * 927_000)
 
 
 @pytest.mark.django_db
