@@ -30,6 +30,8 @@ class Request(Protocol):
     options: ProviderOptions
     boundaries: Boundaries | None
     session_id: str
+    narrowed_by: str
+    """A parameter that only some dialects of providers have a place for; empty where all have."""
 
     @property
     def modality(self) -> str:

@@ -53,6 +53,7 @@ class TextRequest(msgspec.Struct):
     beta: str = ""
     """Anthropic's features that the client asked for by header."""
     id: uuid.UUID = _NO_ID
+    narrowed_by: str = ""
 
     @property
     def modality(self) -> str:

@@ -53,6 +53,8 @@ class ImageRequest:
     """DashScope's messages as they came, where the client sent them."""
     dialects: frozenset[str]
     """Providers that can be told all of it."""
+    narrowed_by: str
+    """What some cannot be told, by its name in the request."""
     options: ProviderOptions
     boundaries: Boundaries | None
     session_id: str
@@ -103,7 +105,7 @@ def _flat(
     for name in ("prompt", "stream", "response_format", "n", "size", "partial_images"):
         fields.pop(name, None)
     also = {name: fields[name] for name in _ALSO_DASHSCOPE if name in fields}
-    dialects = BOTH if set(fields) <= {*_ALSO_DASHSCOPE, *_HINTS} else OPENAI
+    beyond = set(fields) - {*_ALSO_DASHSCOPE, *_HINTS}
     return ImageRequest(
         shape=FLAT,
         model=model,
@@ -114,7 +116,8 @@ def _flat(
         extra=fields,
         parameters=also,
         content=None,
-        dialects=dialects,
+        dialects=OPENAI if beyond else BOTH,
+        narrowed_by=min(beyond, default=""),
         options=options,
         boundaries=boundaries,
         session_id=session_id,
@@ -168,6 +171,7 @@ def _dashscope(
         parameters=parameters,
         content=raw.messages,
         dialects=frozenset({"dashscope"}) if beyond or pictures else BOTH,
+        narrowed_by=f"parameters.{min(beyond)}" if beyond else "",
         options=options,
         boundaries=boundaries,
         session_id=session_id,
