@@ -187,6 +187,7 @@ MAX_PICTURES = 16
 # Of a form's fields, what is not text.
 _NUMBERS = frozenset({"n", "output_compression", "partial_images"})
 _OBJECTS = frozenset({"provider"})
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,9})")
 
 
 def parse_edit(form: Form, session_id: str) -> ImageRequest:
@@ -214,7 +215,7 @@ def parse_edit(form: Form, session_id: str) -> ImageRequest:
 
 def _field(name: str, text: str) -> msgspec.Raw:
     """A form's field as JSON, which is how every other field came."""
-    if name in _OBJECTS or (name in _NUMBERS and text.lstrip("-").isdigit()):
+    if name in _OBJECTS or (name in _NUMBERS and _NUMBER.fullmatch(text)):
         return msgspec.Raw(text.encode())
     if name == "stream":
         return msgspec.Raw(b"true" if text.lower() in ("true", "1") else b"false")
