@@ -271,3 +271,23 @@ def test_out_of_file_descriptors_is_a_clear_error_that_passes(
 
     delivered = Usage.objects.filter(organization=tenant, billed=True).count()
     assert delivered >= 2
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/chat/completions/"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("requests", [1, 2])
+def test_a_client_that_ends_its_side_once_it_has_asked_gets_its_answers(
+    gateway: Gateway, secret: str, path: str, stream: bool, requests: int
+) -> None:
+    mark = marker()
+    gateway.providers.fault("*", "slow", delay_ms=100, contains=mark)
+    asked = chat(secret, f"[[id={mark}]]", stream=stream, max_tokens=8)
+    asked = asked.replace(b"/v1/chat/completions", path.encode())
+
+    with connect(gateway) as connection:
+        connection.sendall(asked * requests)
+        connection.shutdown(socket.SHUT_WR)
+        answered = rest_of(connection)  # and the gateway ends its own
+
+    assert answered.count(b"HTTP/1.1 200 OK\r\n") == requests
+    assert answered.count(b"data: [DONE]" if stream else b'"usage":') == requests

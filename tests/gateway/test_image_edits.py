@@ -121,6 +121,8 @@ def test_the_openai_sdk_edits_pictures(gateway: Gateway, secret: str) -> None:
         ({"model": "gpt-image-2"}, [("image", ("a.png", PNG, "image/png"))], 400, "prompt"),
         ({"prompt": "x"}, [("image", ("a.png", PNG, "image/png"))], 400, "model"),
         ({**FIELDS, "n": "two"}, [("image", ("a.png", PNG, "image/png"))], 400, "n"),
+        ({**FIELDS, "n": "²"}, [("image", ("a.png", PNG, "image/png"))], 400, "n"),
+        ({**FIELDS, "n": "--1"}, [("image", ("a.png", PNG, "image/png"))], 400, "n"),
         ({**FIELDS, "provider": "{"}, [("image", ("a.png", PNG, "image/png"))], 400, "provider"),
         ({**FIELDS, "stream": "true"}, [("image", ("a.png", PNG, "image/png"))], 400, "stream"),
     ],
@@ -132,6 +134,13 @@ def test_what_is_wrong_is_named(
 
     assert response.status_code == status, response.text
     assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize("odd", ["²", "--5", "007", "٣"])
+def test_a_number_that_is_none_goes_on_as_text(gateway: Gateway, secret: str, odd: str) -> None:
+    files = [("image", ("a.png", PNG, "image/png"))]
+
+    assert edit(gateway, secret, {**FIELDS, "output_compression": odd}, files).status_code == 200
 
 
 def test_what_is_no_form_is_refused(gateway: Gateway, secret: str) -> None:

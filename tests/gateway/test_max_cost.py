@@ -129,6 +129,57 @@ def test_a_short_budget_limits_the_answer_too(gateway: Gateway) -> None:
     assert 256 <= int(served.headers["x-tokenhub-max-tokens"]) < 500
 
 
+def test_more_money_never_makes_a_shorter_answer(gateway: Gateway) -> None:
+    secret = factories.key(factories.organization(credit_nano=USD)).secret
+
+    # From some of these on, dearer providers come into reach too: they limit nobody but themselves.
+    answers = [
+        untold(gateway, secret, provider={"max_cost": cost, "sort": "price"})
+        for cost in (0.0003, 0.00045, 0.000495, 0.0005, 0.00055, 0.001)
+    ]
+    limits = [int(one.headers["x-tokenhub-max-tokens"]) for one in answers]
+
+    assert limits == sorted(limits)
+
+
+def test_a_budget_that_covers_a_useful_answer_somewhere_is_enough(gateway: Gateway) -> None:
+    tenant = factories.organization(credit_nano=USD)
+    secret = factories.key(tenant, budget=Budget(300_000, "total")).secret
+
+    served = untold(gateway, secret)
+
+    assert served.status_code == 200, served.text
+    assert int(served.headers["x-tokenhub-max-tokens"]) >= 256
+
+
+def test_what_a_budget_does_not_cover_is_told_by_the_least_that_would_do(gateway: Gateway) -> None:
+    tenant = factories.organization(credit_nano=USD)
+    secret = factories.key(tenant, budget=Budget(1_000, "total")).secret
+
+    refused = untold(gateway, secret, provider={"only": ["deepseek"]})
+
+    assert refused.status_code == 402
+    # 256 tokens at 0.40 USD a million and the fee, and the prompt.
+    assert "cost of this request, 0.0001" in refused.json()["error"]["message"]
+
+
+def test_an_answer_that_fails_over_has_the_limit_of_who_gives_it(gateway: Gateway) -> None:
+    secret = factories.key(factories.organization(credit_nano=USD)).secret
+    mark = marker()
+    gateway.providers.fault("novita", "http_error", status=500, contains=mark)
+
+    served = untold(
+        gateway, secret, text=f"[[id={mark}]] [[tokens=2000]]",
+        provider={"max_cost": 0.0006, "order": ["novita", "azure"], "only": ["novita", "azure"]},
+    )  # fmt: skip
+
+    assert served.headers["x-tokenhub-provider"] == "azure"
+    told = int(served.headers["x-tokenhub-max-tokens"])
+    (call,) = [one for one in gateway.providers.calls(marker=mark) if one["status"] == 200]
+    assert call["usage"]["completion_tokens"] == told
+    assert float(served.headers["x-tokenhub-cost-usd"]) <= 0.0006
+
+
 def test_what_was_asked_for_is_never_limited(gateway: Gateway) -> None:
     secret = factories.key(factories.organization(credit_nano=USD)).secret
 

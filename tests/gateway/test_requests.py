@@ -1,5 +1,7 @@
 """Malformed, oversized and misdirected requests: refused fast, in the protocol's shape."""
 
+from typing import Any
+
 import pytest
 
 from tests import factories
@@ -65,7 +67,42 @@ def test_a_model_of_another_modality_is_refused_with_its_rule(gateway: Gateway) 
     response = gateway.chat(factories.key(tenant).secret, "wan2.6-t2i")
 
     assert response.status_code == 403
-    assert {e["rule"] for e in response.json()["error"]["excluded"]} == {"wrong_modality"}
+    error = response.json()["error"]
+    assert {e["rule"] for e in error["excluded"]} == {"wrong_modality"}
+    assert "/v1/images/generations" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("images/generations", {"model": "wan2.6-t2i", "foo": 1}, "foo"),
+        ("video/generations", {"model": "wan2.7-t2v", "seconds": 3}, "seconds"),
+        ("videos", {"model": "wan2.7-t2v", "duration": 3}, "duration"),
+        ("chat/completions", {"model": "claude-haiku-4.5", "foo": 1}, "foo"),
+        ("chat/completions", {"model": "claude-haiku-4.5", "functions": [{"name": "f"}]}, "functions"),
+        ("chat/completions", {"model": "deepseek-v3.2", "store": True}, "store"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_the_providers_of_a_model_do_not_know_is_named(
+    gateway: Gateway, path: str, body: dict[str, Any], param: str
+) -> None:
+    secret = factories.key(factories.organization(credit_nano=1_000_000_000)).secret
+    asked = {"prompt": "A fox"} if path != "chat/completions" else {"messages": [{"role": "user", "content": "x"}]}  # fmt: skip
+
+    refused = gateway.post(secret, path, {**asked, **body})
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, param), refused.text
+
+
+def test_what_only_tunes_an_answer_is_left_out_where_it_is_not_known(gateway: Gateway) -> None:
+    secret = factories.key(factories.organization(credit_nano=1_000_000_000)).secret
+
+    tuned = gateway.chat(
+        secret, "claude-haiku-4.5", seed=1, frequency_penalty=0.5, logit_bias={"1": 1}, store=False,
+        metadata={"a": "b"}, service_tier="auto", functions=[], user="u", verbosity="low",
+    )  # fmt: skip
+
+    assert tuned.status_code == 200, tuned.text
 
 
 def test_a_name_of_ten_kilobytes_is_a_400(gateway: Gateway) -> None:

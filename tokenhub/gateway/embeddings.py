@@ -78,6 +78,7 @@ class EmbeddingRequest(msgspec.Struct):
     capabilities: frozenset[str] = frozenset()
     modality: str = "embedding"
     shape: str = "openai"
+    narrowed_by: str = ""
 
 
 def parse(body: bytes, session_id: str) -> EmbeddingRequest:

@@ -110,7 +110,7 @@ class Balances(_Leases):
 
     def short(self, of: str, need_nano: int, drawn: Drawn) -> GatewayError:
         return InsufficientBalance(
-            "The balance does not cover the highest possible cost of this request. Top up, lower max_tokens,"
+            "The balance does not cover the highest possible cost of this request. Top up, ask for less (max_tokens),"
             " or wait for running requests to finish."
         )
 
@@ -211,7 +211,7 @@ class Budgets(_Leases):
             f"{whose.capitalize()} budget of {amount} USD {A_PERIOD[of.period]} does not cover the highest possible"
             f" cost of this request, {usd_from_nano(need_nano)} USD: {used} USD is spent. "
             + (f"It begins anew at {resets}." if resets else "It does not begin anew.")
-            + " Raise the budget in the console, or lower max_tokens.",
+            + " Raise the budget in the console, or ask for less (max_tokens).",
             budget={"amount": amount, "period": of.period, "used": used, "resets_at": resets},
         )
 

@@ -72,6 +72,10 @@ class HealthLink:
                 self._stale = True
                 log.warning("health_not_exchanged", cause=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
+            except Exception:
+                self._stale = True
+                log.exception("health_not_understood")
+                await asyncio.sleep(RETRY_S)
 
     async def _report(self) -> None:
         self._reported_s = time.monotonic()

@@ -299,7 +299,8 @@ class LeaseBook(Generic[Of]):
         elif held is not None:
             waiter.granted.set_result(held)
         else:
-            waiter.granted.set_exception(self._funds.short(purse.of, waiter.need_nano, purse.drawn))
+            needed_nano = waiter.need_nano if waiter.least_nano is None else waiter.least_nano
+            waiter.granted.set_exception(self._funds.short(purse.of, needed_nano, purse.drawn))
 
     async def _obtain_some(self, purse: _Purse, waiter: _Waiter) -> Hold | None:
         """Everything that is left, where it is at least what the waiter can do with."""

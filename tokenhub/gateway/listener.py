@@ -59,6 +59,8 @@ class Listener:
             except (psycopg.Error, OSError, TimeoutError) as error:
                 if self._directory.trusted:
                     log.warning("listener_lost", cause=type(error).__name__)
+            except Exception:
+                log.exception("listener_failed")
             finally:
                 self._directory.trusted = False
                 self.listening.clear()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import connection, transaction
 
 from routing import selectors
 from routing.credentials import Secret
@@ -86,8 +86,15 @@ class Offerings:
                 self.loaded.set()
             except DatabaseError as error:
                 log.warning("catalogue_not_loaded", cause=type(error).__name__)
-                await asyncio.sleep(RETRY_S)
-                self._stale.set()
+                await self._try_again()
+            except Exception:
+                # Whatever is wrong with it now: a gateway that stops looking never hears of a change again.
+                log.exception("catalogue_not_understood")
+                await self._try_again()
+
+    async def _try_again(self) -> None:
+        await asyncio.sleep(RETRY_S)
+        self._stale.set()
 
     def _wait_s(self) -> float | None:
         if self.current is None or self.current.change_due_s is None:
@@ -97,16 +104,18 @@ class Offerings:
 
 def _load() -> Snapshot:
     try:
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # All of it as it was at one moment: what is added meanwhile would be there in part.
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # What is in force says the database's clock, the same for every gateway, and not this machine's.
             cursor.execute("SELECT clock_timestamp()")
             (now,) = cursor.fetchone()
-        read_s = time.monotonic()
-        access = {
-            offering: Access(Origin.parse(endpoint.base_url), endpoint.pk, secrets)
-            for offering, endpoint, secrets in selectors.endpoints_by_offering()
-        }
-        catalogue = selectors.load_catalogue(now)
+            read_s = time.monotonic()
+            access = {
+                offering: Access(Origin.parse(endpoint.base_url), endpoint.pk, secrets)
+                for offering, endpoint, secrets in selectors.endpoints_by_offering()
+            }
+            catalogue = selectors.load_catalogue(now)
         change_s = catalogue.next_change_s
         due_s = None if change_s is None else read_s + change_s - now.timestamp()
         return Snapshot(catalogue, access, due_s)

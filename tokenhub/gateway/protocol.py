@@ -108,6 +108,17 @@ class GatewayProtocol(HttpToolsProtocol):
             self._answering.message_event.set()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client may end its side of the connection once it has asked: it still gets its answer.
+
+        One that has gone altogether looks the same until it is written to.
+        """
+        whole = self._due_s == math.inf
+        if not whole or self.cycle is None or self.cycle.response_complete:
+            return False
+        self.cycle.keep_alive = False  # nothing more can come
+        return True
+
     def data_received(self, data: bytes) -> None:
         while data:
             try:

@@ -112,6 +112,8 @@ class Redis:
                 if not away:
                     log.warning("redis_away", cause=f"{type(error).__name__}: {error}"[:200])
                 away = True
+            except Exception:
+                log.exception("redis_failed")
             finally:
                 self._wire = None
                 if wire is not None:

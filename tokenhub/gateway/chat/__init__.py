@@ -29,7 +29,7 @@ async def answer(runtime: Runtime, exchange: Exchange[TextRequest]) -> Answer:
     """Carry a request to its result; every ``GatewayError`` has been recorded when it is raised."""
     with recorded(runtime, exchange):
         candidates = decide_route(runtime, exchange, cost_nano=least_case_nano)
-        exchange.hold = await admit(runtime, exchange, candidates)
+        candidates = await admit(runtime, exchange, candidates)
         return await attempt(runtime, exchange, candidates, complete_chat)
 
 

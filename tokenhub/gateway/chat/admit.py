@@ -23,25 +23,36 @@ USEFUL_TOKENS = 256
 
 async def admit(
     runtime: Runtime, exchange: Exchange[TextRequest], candidates: list[Candidate]
-) -> Hold:
-    """Hold what a text request can cost at most.
+) -> list[Candidate]:
+    """Hold what a text request can cost at most; the candidates that what is held is enough for.
 
     Where the client set no limit of the answer, and ``max_cost``, a budget or the balance is short of what the
-    model's own limit would cost, the answer is limited to what they cover, if that is still a useful one.
+    model's own limit would cost, the answer is limited to what they cover (``limit_answer``), where that is still a
+    useful one at some candidate.
     """
-    offerings = [candidate.offering for candidate in candidates]
-    need_nano = max([_worst_case_nano(exchange, one) for one in offerings])
+    need_nano = max([_worst_case_nano(exchange, one.offering) for one in candidates])
     if exchange.request.max_tokens is not None:
-        return await hold(runtime, exchange, need_nano)
+        exchange.hold = await hold(runtime, exchange, need_nano)
+        return candidates
     most_nano = exchange.request.options.max_cost_nano
     asked_nano = need_nano if most_nano is None else min(need_nano, most_nano)
-    least_nano = max(least_case_nano(exchange, one) for one in offerings)
-    held = await hold(runtime, exchange, asked_nano, min(least_nano, asked_nano))
-    if held.amount_nano < need_nano:
-        limit = min(_affordable(exchange, one, held.amount_nano) for one in offerings)
-        exchange.request.limit_output(limit)
-        exchange.derived_max_tokens = limit
-    return held
+    least_nano = [least_case_nano(exchange, one.offering) for one in candidates]
+    held = exchange.hold = await hold(runtime, exchange, asked_nano, min(*least_nano, asked_nano))
+    if held.amount_nano >= need_nano:
+        return candidates
+    exchange.held_short = True
+    pairs = zip(candidates, least_nano, strict=True)
+    return [one for one, least in pairs if least <= held.amount_nano]
+
+
+def limit_answer(exchange: Exchange[TextRequest], offering: Offering) -> None:
+    """Where what is held is short of the model's own limit: limit the answer to what it covers at an offering."""
+    if not exchange.held_short:
+        return
+    assert exchange.hold is not None
+    exchange.request.limit_output(None)  # another offering's
+    exchange.derived_max_tokens = _affordable(exchange, offering, exchange.hold.amount_nano)
+    exchange.request.limit_output(exchange.derived_max_tokens)
 
 
 async def hold(

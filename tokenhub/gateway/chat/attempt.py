@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from routing.types import Candidate, Offering
+from tokenhub.gateway.chat.admit import limit_answer
 from tokenhub.gateway.chat.exchange import Answer, Exchange, note, public_model
 from tokenhub.gateway.chat.provider import (
     CLIENT_ERRORS,
@@ -84,6 +85,7 @@ async def complete_chat(
     runtime: Runtime, exchange: Exchange[TextRequest], offering: Offering, began_s: float
 ) -> Answer:
     """One chat at one offering."""
+    limit_answer(exchange, offering)
     if exchange.request.stream:
         return await attempt_stream(runtime, exchange, offering, began_s)
     response = await send(runtime, exchange, offering)

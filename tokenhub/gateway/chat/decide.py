@@ -14,12 +14,20 @@ from tokenhub.gateway.chat.exchange import AnyRequest, Exchange
 from tokenhub.gateway.chat.provider import none_is_up
 from tokenhub.gateway.decisions import trace_of
 from tokenhub.gateway.dialects import table
+from tokenhub.gateway.dialects.base import Inexpressible
 from tokenhub.gateway.errors import (
     ModelNotFound,
     OutsideBoundaries,
     PlanRequired,
 )
 from tokenhub.gateway.runtime import Runtime
+
+CALLED_AT = {
+    "text": "/v1/chat/completions",
+    "image": "/v1/images/generations",
+    "video": "/v1/video/generations",
+    "embedding": "/v1/embeddings",
+}
 
 
 def decide_route(
@@ -78,9 +86,19 @@ def decide_route(
     inside = [exclusion for exclusion in decision.excluded if exclusion.origin == "platform"]
     if any(exclusion.rule == "down" for exclusion in inside):
         raise none_is_up(runtime, request.model)
+    if request.narrowed_by and any(one.rule == "dialect_unsupported" for one in inside):
+        raise Inexpressible(
+            f"“{request.narrowed_by[:80]}” cannot be expressed to the providers of this model.",
+            param=request.narrowed_by[:80],
+        )
+    kinds = {one.offering.modality for one in decision.excluded if one.rule == "wrong_modality"}
     raise OutsideBoundaries(
         f"Nothing that offers “{request.model}” is left inside the boundaries of organization, key and"
-        f" request. {_what_to_change(decision)}",
+        f" request. {_what_to_change(decision)}"
+        + "".join(
+            f" Models of this kind ({kind}) are called at {CALLED_AT[kind]}."
+            for kind in sorted(kinds)
+        ),
         param="model",
         excluded=decision.as_dict()["excluded"],
     )

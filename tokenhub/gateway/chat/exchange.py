@@ -30,6 +30,8 @@ class Request(Protocol):
     options: ProviderOptions
     boundaries: Boundaries | None
     session_id: str
+    narrowed_by: str
+    """A parameter that only some dialects of providers have a place for; empty where all have."""
 
     @property
     def modality(self) -> str:
@@ -73,6 +75,8 @@ class Exchange(msgspec.Struct, Generic[AnyRequest]):
     status: int | None = None
     """What the provider that is being tried answered."""
     first_token_ms: int | None = None
+    held_short: bool = False
+    """Whether what is held does not cover the model's own limit of the answer, and the client set none."""
     derived_max_tokens: int | None = None
     """The limit of the answer that the money or ``max_cost`` made us set, where the client set none."""
     claimed: bool = False

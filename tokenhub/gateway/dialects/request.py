@@ -53,16 +53,21 @@ class TextRequest(msgspec.Struct):
     beta: str = ""
     """Anthropic's features that the client asked for by header."""
     id: uuid.UUID = _NO_ID
+    narrowed_by: str = ""
 
     @property
     def modality(self) -> str:
         """What the model must be for."""
         return "text"
 
-    def limit_output(self, max_tokens: int) -> None:
+    def limit_output(self, max_tokens: int | None) -> None:
         """Give the request a limit of the answer that the client did not give; the provider is told."""
         self.max_tokens = max_tokens
-        if self.shape == "openai":  # these fields may go upstream as they are
+        if self.shape != "openai":
+            return
+        # These fields may go upstream as they are.
+        self.fields.pop(self.max_tokens_field, None)
+        if max_tokens is not None:
             self.fields[self.max_tokens_field] = msgspec.Raw(b"%d" % max_tokens)
 
 

@@ -53,6 +53,8 @@ class ImageRequest:
     """DashScope's messages as they came, where the client sent them."""
     dialects: frozenset[str]
     """Providers that can be told all of it."""
+    narrowed_by: str
+    """What some cannot be told, by its name in the request."""
     options: ProviderOptions
     boundaries: Boundaries | None
     session_id: str
@@ -103,7 +105,7 @@ def _flat(
     for name in ("prompt", "stream", "response_format", "n", "size", "partial_images"):
         fields.pop(name, None)
     also = {name: fields[name] for name in _ALSO_DASHSCOPE if name in fields}
-    dialects = BOTH if set(fields) <= {*_ALSO_DASHSCOPE, *_HINTS} else OPENAI
+    beyond = set(fields) - {*_ALSO_DASHSCOPE, *_HINTS}
     return ImageRequest(
         shape=FLAT,
         model=model,
@@ -114,7 +116,8 @@ def _flat(
         extra=fields,
         parameters=also,
         content=None,
-        dialects=dialects,
+        dialects=OPENAI if beyond else BOTH,
+        narrowed_by=min(beyond, default=""),
         options=options,
         boundaries=boundaries,
         session_id=session_id,
@@ -168,6 +171,7 @@ def _dashscope(
         parameters=parameters,
         content=raw.messages,
         dialects=frozenset({"dashscope"}) if beyond or pictures else BOTH,
+        narrowed_by=f"parameters.{min(beyond)}" if beyond else "",
         options=options,
         boundaries=boundaries,
         session_id=session_id,
@@ -183,6 +187,7 @@ MAX_PICTURES = 16
 # Of a form's fields, what is not text.
 _NUMBERS = frozenset({"n", "output_compression", "partial_images"})
 _OBJECTS = frozenset({"provider"})
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,9})")
 
 
 def parse_edit(form: Form, session_id: str) -> ImageRequest:
@@ -210,7 +215,7 @@ def parse_edit(form: Form, session_id: str) -> ImageRequest:
 
 def _field(name: str, text: str) -> msgspec.Raw:
     """A form's field as JSON, which is how every other field came."""
-    if name in _OBJECTS or (name in _NUMBERS and text.lstrip("-").isdigit()):
+    if name in _OBJECTS or (name in _NUMBERS and _NUMBER.fullmatch(text)):
         return msgspec.Raw(text.encode())
     if name == "stream":
         return msgspec.Raw(b"true" if text.lower() in ("true", "1") else b"false")

@@ -50,6 +50,8 @@ class VideoRequest:
     parameters: Fields
     """What else goes into DashScope's ``parameters``."""
     dialects: frozenset[str]
+    narrowed_by: str
+    """What providers of some dialect cannot be told, by its name in the request."""
     options: ProviderOptions
     boundaries: Boundaries | None
     session_id: str
@@ -118,6 +120,7 @@ def parse_openai(fields: Fields, session_id: str) -> VideoRequest:
         input={},
         parameters={},
         dialects=OPENAI if set(rest) - _HINTS else BOTH,
+        narrowed_by=min(set(rest) - _HINTS, default=""),
         options=options,
         boundaries=boundaries,
         session_id=session_id,
@@ -167,6 +170,7 @@ def _flat(
         input=its_input,
         parameters=its_parameters,
         dialects=OPENAI if others else ONLY_DASHSCOPE if beyond else BOTH,
+        narrowed_by=min(others or beyond, default=""),
         options=options,
         boundaries=boundaries,
         session_id=session_id,
@@ -207,6 +211,11 @@ def _dashscope(
         input=given,
         parameters=parameters,
         dialects=ONLY_DASHSCOPE if beyond or given else BOTH,
+        narrowed_by=f"input.{min(given)}"
+        if given
+        else f"parameters.{min(beyond)}"
+        if beyond
+        else "",
         options=options,
         boundaries=boundaries,
         session_id=session_id,

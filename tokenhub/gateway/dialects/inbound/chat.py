@@ -102,6 +102,10 @@ def parse(body: bytes, session_id: str) -> TextRequest:
     if known.max_completion_tokens is not None:
         limit_name, limit = "max_completion_tokens", known.max_completion_tokens
     check_max_tokens(limit_name, limit)
+    if "store" in fields and bytes(fields["store"]) not in _NOT_ASKED:
+        raise InvalidRequest(
+            "“store”: nothing is stored here, and no provider is asked to.", param="store"
+        )
     if not _PRICED.isdisjoint(fields):
         _check_priced(fields)
     for number, tool in enumerate(known.tools or ()):
