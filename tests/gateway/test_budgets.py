@@ -24,8 +24,9 @@ from tests.load import Load, Outcome, at_once, call
 from tests.processes import eventually
 
 MODEL = "deepseek/deepseek-v3.2"
-# What `call` costs at most: 21 bytes of prompt and 8 for the message, 12 tokens of answer, and the fee.
-HIGHEST = ((21 + 8) * 280 + 12 * 400) * 103 // 100
+# What `call` costs at most: the bytes of its messages and 16 for what is around them, 12 tokens of answer, and the fee.
+PROMPT = len('[{"role":"user","content":"Hello [[tokens=12]]"}]') + 16
+HIGHEST = (PROMPT * 280 + 12 * 400) * 103 // 100
 
 
 def spent(tenant: Organization) -> int:

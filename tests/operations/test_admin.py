@@ -45,7 +45,11 @@ def trouble(operator: User) -> None:
         created_at=LONG_AGO,
     )
     StripeInstruction.objects.create(
-        organization=tenant, kind="end_subscription", subject="sub_1", status="refused", reason="x"
+        organization=tenant,
+        kind="end_subscription",
+        subject=f"sub_{tenant.id}",
+        status="refused",
+        reason="x",
     )
     adjustments.ask(
         tenant, 500 * USD, reason="Goodwill after the outage", by=operator,
