@@ -81,6 +81,17 @@ def test_what_is_attached_counts_however_it_is_written(
     assert ("vision" in request.capabilities) is vision
 
 
+def test_what_is_nested_is_read_a_few_times_at_most() -> None:
+    block: Any = {"type": "text", "text": "x"}
+    for _ in range(40):
+        block = {"type": "tool_result", "tool_use_id": "t", "content": [block]}
+
+    with pytest.raises(GatewayError) as refused:
+        messages.parse(of_messages(block), "")
+
+    assert refused.value.param == "messages[0].content" + "[0].content" * 4
+
+
 @pytest.mark.parametrize("parse", [chat.parse, messages.parse])
 def test_what_is_not_known_counts_by_its_bytes(parse: Parse) -> None:
     asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x", "of": "y" * 5_000}]}  # fmt: skip
@@ -135,6 +146,10 @@ def test_what_costs_beyond_the_price_list_or_floods_the_record_goes_nowhere(
 def test_what_does_not_ask_for_it_passes(gateway: Gateway) -> None:
     secret = factories.key(factories.organization(credit_nano=USD)).secret
 
-    served = gateway.chat(secret, modalities=["text"], enable_search=False, audio=None, plugins=[])
+    body = b"""{"model": "deepseek-v3.2", "modalities": [ "text" ], "enable_search": false, "audio": null, "plugins": [ ],
+                "store": false, "web_search_options": { }, "messages": [{"role": "user", "content": "Hello"}]}"""
+    headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"}
+
+    served = gateway.http.post(f"{gateway.url}/v1/chat/completions", headers=headers, content=body)
 
     assert served.status_code == 200, served.text

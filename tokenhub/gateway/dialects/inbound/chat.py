@@ -30,11 +30,13 @@ _NULL = msgspec.Raw(b"null")
 _PLAIN = (b'"', b"n")
 
 
-# What a provider would do for a price of its own, which no offering lists, and the values that do not ask for it.
-_PRICED = frozenset(
-    {"web_search_options", "search_parameters", "enable_search", "search_options", "plugins", "audio", "modalities"}
+# What a provider would do for a price of its own, which no offering lists, or would keep; and the values that do not
+# ask for it.
+_REFUSED = frozenset(
+    {"web_search_options", "search_parameters", "enable_search", "search_options", "plugins", "audio", "modalities",
+     "store"}
 )  # fmt: skip
-_NOT_ASKED = (b"null", b"false", b"[]", b"{}", b'["text"]')
+_NOT_ASKED: tuple[Any, ...] = (None, False, [], {}, ["text"])
 _PARTS = frozenset({"text", "refusal", "thinking", "redacted_thinking", "image_url", "file"})
 _TOOLS = ("function", "custom")
 
@@ -102,12 +104,8 @@ def parse(body: bytes, session_id: str) -> TextRequest:
     if known.max_completion_tokens is not None:
         limit_name, limit = "max_completion_tokens", known.max_completion_tokens
     check_max_tokens(limit_name, limit)
-    if "store" in fields and bytes(fields["store"]) not in _NOT_ASKED:
-        raise InvalidRequest(
-            "“store”: nothing is stored here, and no provider is asked to.", param="store"
-        )
-    if not _PRICED.isdisjoint(fields):
-        _check_priced(fields)
+    if not _REFUSED.isdisjoint(fields):
+        _check_refused(fields)
     for number, tool in enumerate(known.tools or ()):
         if tool.type not in _TOOLS:
             raise InvalidRequest(
@@ -183,12 +181,17 @@ def _attached(messages: list[_Message]) -> tuple[int, int]:
     return pictures, files
 
 
-def _check_priced(fields: Fields) -> None:
-    for name in sorted(_PRICED.intersection(fields)):
-        if bytes(fields[name]) not in _NOT_ASKED:
+def _check_refused(fields: Fields) -> None:
+    for name in sorted(_REFUSED.intersection(fields)):
+        if take(fields, name, Any) in _NOT_ASKED:
+            continue
+        if name == "store":
             raise InvalidRequest(
-                f"“{name}” is not offered here: it would come with a price of its own.", param=name
+                "“store”: nothing is stored here, and no provider is asked to.", param=name
             )
+        raise InvalidRequest(
+            f"“{name}” is not offered here: it would come with a price of its own.", param=name
+        )
 
 
 def _capabilities(known: _Known, fields: Fields, images: int) -> frozenset[str]:

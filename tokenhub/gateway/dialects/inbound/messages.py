@@ -24,6 +24,7 @@ from tokenhub.gateway.errors import InvalidRequest
 
 # Beside these, the model is told how to use tools, at the customer's expense.
 TOOLS_TOKENS = 1_024
+MAX_DEPTH = 3
 _READ = frozenset(
     {"model", "messages", "max_tokens", "stream", "system", "tools", "tool_choice", "stop_sequences",
      "temperature", "top_p", "thinking", "output_config", "output_format", "metadata"}
@@ -115,10 +116,16 @@ def parse(body: bytes, session_id: str, *, needs_limit: bool = True) -> TextRequ
     )
 
 
-def _attached(content: msgspec.Raw, where: str) -> tuple[int, int]:
-    """How many pictures, and how many documents that are not text, are in content, however deep."""
+def _attached(content: msgspec.Raw, where: str, depth: int = 0) -> tuple[int, int]:
+    """How many pictures, and how many documents that are not text, are in content.
+
+    A tool's result may have a document, and that its own content; ``InvalidRequest`` for anything deeper, which
+    would be read once for each level.
+    """
     if begins_with(content) != b"[":
         return 0, 0
+    if depth > MAX_DEPTH:
+        raise InvalidRequest(f"“{where}” is nested too deeply.", param=where)
     try:
         blocks = _blocks.decode(content)
     except (msgspec.DecodeError, RecursionError):
@@ -130,8 +137,9 @@ def _attached(content: msgspec.Raw, where: str) -> tuple[int, int]:
         source = block.source or _NO_SOURCE
         pictures += block.type == "image"
         files += block.type == "document" and source.type not in ("text", "content")
-        for inner in (block.content, source.content):
-            found = _attached(inner, f"{where}[{number}]")
+        inside = {"content": block.content, "source.content": source.content}
+        for name, inner in inside.items():
+            found = _attached(inner, f"{where}[{number}].{name}", depth + 1)
             pictures, files = pictures + found[0], files + found[1]
     return pictures, files
 

@@ -16,18 +16,8 @@ from tokenhub.gateway.errors import InvalidRequest
 
 DEFAULT_MAX_TOKENS = 8_192
 PASSED = ("temperature", "top_p", "top_k", "thinking", "cache_control")
-# What else is read of a request in the words of chat completions …
-READ = frozenset(
-    {"model", "messages", "max_tokens", "max_completion_tokens", "n", "stream", "stream_options", "response_format",
-     "stop", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "user", *PASSED}
-)  # fmt: skip
-# … and what only tunes an answer, or is for who bills and observes it.
-DROPPED = frozenset(
-    {"frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias", "seed", "min_p", "top_a",
-     "top_logprobs", "prediction", "verbosity", "metadata", "service_tier", "safety_identifier",
-     "prompt_cache_key", "prompt_cache_retention", "modalities"}
-)  # fmt: skip
-ABSENT: tuple[Any, ...] = (None, False, [], {})
+# The former way to give tools: left out, an answer would be another one.
+LOST = ("functions", "function_call")
 # Thinking tokens for OpenAI's words of effort, and the fewest that Messages takes.
 EFFORT_TOKENS = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 49_152}
 MIN_THINKING = 1_024
@@ -50,11 +40,11 @@ def _request(request: TextRequest, offering: Offering) -> dict[str, Any]:
         )
     if given.get("logprobs"):
         raise Inexpressible("This model gives no “logprobs”.", param="logprobs")
-    for name, value in given.items():
-        if name not in READ and name not in DROPPED and value not in ABSENT:
+    for name in LOST:
+        if given.get(name):
             raise Inexpressible(
-                f"“{name[:80]}” cannot be expressed to the providers of this model.",
-                param=name[:80],
+                f"“{name}” cannot be expressed to the providers of this model; use “tools”.",
+                param=name,
             )
     system, messages = _messages(given["messages"])
     most = offering.max_output
