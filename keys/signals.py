@@ -9,8 +9,8 @@ from django.utils import timezone
 from accounts.audit import Actor
 from accounts.models import Membership, Organization
 from accounts.signals import member_leaves, organization_closes
-from keys.models import ApiKey
-from keys.services import end_grace, revoke
+from keys.models import ApiKey, RetiredSecret
+from keys.services import end_grace, perhaps_shown_to, revoke
 
 
 @receiver(member_leaves)
@@ -21,14 +21,11 @@ def revoke_keys_of_a_leaving_member(membership: Membership, actor: Actor, **_: A
     ):
         revoke(key, actor=actor)
     # What somebody else rotated since is theirs; only the secret before, in its grace, is the leaver's.
-    for key in (
-        ApiKey.objects.for_organization(membership.organization)
-        .filter(
-            revoked_at=None,
-            retired_secrets__shown_to=membership.user_id,
-            retired_secrets__expires_at__gt=timezone.now(),
-        )
-        .distinct()
+    theirs = RetiredSecret.objects.for_organization(membership.organization).filter(
+        perhaps_shown_to(membership.user_id), expires_at__gt=timezone.now()
+    )
+    for key in ApiKey.objects.for_organization(membership.organization).filter(
+        revoked_at=None, pk__in=theirs.values("key")
     ):
         end_grace(key, actor=actor, shown_to=membership.user_id)
 
