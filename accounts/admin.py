@@ -1,5 +1,7 @@
 """People and organizations for operators."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from allauth.mfa.models import Authenticator
@@ -160,9 +162,16 @@ class OrganizationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             )  # fmt: skip
         # Owners are made before others are owners no more.
         for member, _ in sorted(formset.changed_objects, key=lambda each: each[0].role != Role.OWNER):  # fmt: skip
-            change_role(member, member.role, by=None, actor=actor)
+            self._try(request, member, partial(change_role, member, member.role, by=None, actor=actor))  # fmt: skip
         for member in formset.deleted_objects:
-            remove(member, by=None, actor=actor)
+            self._try(request, member, partial(remove, member, by=None, actor=actor))
+
+    def _try(self, request: HttpRequest, member: Membership, do: Callable[[], None]) -> None:
+        """Say what is refused after all: the others were changed since the form was checked."""
+        try:
+            do()
+        except AccountError as error:
+            self.message_user(request, f"Not done for {member.user.email}: {error}", messages.ERROR)
 
     def _with_reason(
         self, request: HttpRequest, chosen: QuerySet[Organization], action: str, do: Any

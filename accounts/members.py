@@ -172,7 +172,7 @@ def change_role(membership: Membership, role: str, *, by: User | None, actor: Ac
         return
     if Role.OWNER in (role, before) and not _rules_owners(organization, by, actor):
         raise NotAllowed("Only an owner can make or change an owner.")
-    if before == Role.OWNER and _owners(organization) == 1:
+    if before == Role.OWNER and _needs_its_only_owner(organization):
         raise NotAllowed(LAST_OWNER)
     membership.role = role
     membership.save(update_fields=["role"])
@@ -193,7 +193,7 @@ def remove(membership: Membership, *, by: User | None, actor: Actor) -> None:
         return
     if found.role == Role.OWNER and not _rules_owners(organization, by, actor):
         raise NotAllowed("Only an owner can remove an owner.")
-    if found.role == Role.OWNER and _owners(organization) == 1:
+    if found.role == Role.OWNER and _needs_its_only_owner(organization):
         raise NotAllowed(LAST_OWNER)
     shut_out(found, actor=actor)
     left = by is not None and found.user_id == by.pk
@@ -232,8 +232,11 @@ def _lock(organization: Organization) -> None:
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
 
 
-def _owners(organization: Organization) -> int:
-    return organization.memberships.filter(role=Role.OWNER).count()
+def _needs_its_only_owner(organization: Organization) -> bool:
+    """Whether it has a single owner; one that is closed needs none, as in the database."""
+    owners = organization.memberships.filter(role=Role.OWNER)
+    closed = Organization.Status.CLOSED
+    return owners.exclude(organization__status=closed).count() == 1
 
 
 def _is_owner(organization: Organization, user: User | None) -> bool:

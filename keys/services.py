@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.audit import Actor, record
@@ -139,16 +140,28 @@ def rotate(
 
 @transaction.atomic
 def end_grace(key: ApiKey, *, actor: Actor, shown_to: int | None = None) -> int:
-    """Refuse what was rotated out from now on, all or what one user was shown; returns how many were still accepted."""
+    """Refuse what was rotated out from now on, all or what one user may have been shown.
+
+    Returns how many were still accepted.
+    """
     locked = _locked(key)
     now = timezone.now()
     accepted = locked.retired_secrets.filter(expires_at__gt=now)
     if shown_to is not None:
-        accepted = accepted.filter(shown_to=shown_to)
+        accepted = accepted.filter(perhaps_shown_to(shown_to))
     ended: int = accepted.update(expires_at=now)
     if ended:
         record(locked.organization, actor, "key.grace_ended", locked.id, after={"secrets": ended})
     return ended
+
+
+def perhaps_shown_to(user_id: int) -> Q:
+    """Of retired secrets: what one user was shown, or may have been.
+
+    The version before does not write down to whom. Of its secrets only a key's first is known to be its creator's.
+    """
+    before = RetiredSecret.objects.filter(key=OuterRef("key"), id__lt=OuterRef("id"))
+    return Q(shown_to=user_id) | Q(Exists(before), shown_to=None)
 
 
 @transaction.atomic

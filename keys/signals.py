@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from django.db.models import Q
 from django.dispatch import receiver
-from django.utils import timezone
 
 from accounts.audit import Actor
 from accounts.models import Membership, Organization
 from accounts.signals import member_leaves, organization_closes
+from keys.leaving import keys_of, keys_with_an_old_secret_of
 from keys.models import ApiKey
 from keys.services import end_grace, revoke
 
@@ -16,20 +15,10 @@ from keys.services import end_grace, revoke
 @receiver(member_leaves)
 def revoke_keys_of_a_leaving_member(membership: Membership, actor: Actor, **_: Any) -> None:
     """What somebody may have copied stops working when they leave, or their account is switched off."""
-    for key in ApiKey.objects.for_organization(membership.organization).filter(
-        Q(created_by=membership.user_id) | Q(rotated_by=membership.user_id), revoked_at=None
-    ):
+    for key in keys_of(membership):
         revoke(key, actor=actor)
     # What somebody else rotated since is theirs; only the secret before, in its grace, is the leaver's.
-    for key in (
-        ApiKey.objects.for_organization(membership.organization)
-        .filter(
-            revoked_at=None,
-            retired_secrets__shown_to=membership.user_id,
-            retired_secrets__expires_at__gt=timezone.now(),
-        )
-        .distinct()
-    ):
+    for key in keys_with_an_old_secret_of(membership):
         end_grace(key, actor=actor, shown_to=membership.user_id)
 
 

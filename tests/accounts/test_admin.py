@@ -10,9 +10,11 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
+from accounts.admin import MembersFormSet
 from accounts.audit import SYSTEM
-from accounts.members import invite
+from accounts.members import invite, remove
 from accounts.models import AuditEvent, Membership, Organization, User
+from accounts.services import close_organization
 from tests import factories
 from tests.web.pages import safe
 
@@ -162,6 +164,40 @@ def test_an_operator_hands_an_organization_over_but_leaves_none_without_an_owner
         owner.pk: "viewer",
         heir.pk: "owner",
     }
+
+
+def test_an_operator_takes_the_last_owner_out_of_a_closed_organization(operator: Client) -> None:
+    tenant = factories.organization()
+    owner = factories.member(tenant)
+    close_organization(tenant, actor=SYSTEM)
+    url = reverse("admin:accounts_organization_change", args=[tenant.pk])
+
+    assert operator.post(url, posted(tenant, **{f"u{owner.pk}": ""})).status_code == 302
+
+    assert not tenant.memberships.exists()
+
+
+@pytest.mark.parametrize("becomes", ["viewer", ""])
+def test_an_owner_who_became_the_last_one_meanwhile_stays(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, becomes: str
+) -> None:
+    tenant = factories.organization()
+    owner, other = factories.member(tenant), factories.member(tenant)
+    check = MembersFormSet.clean
+
+    def another_leaves_after(form: MembersFormSet) -> None:
+        check(form)
+        remove(tenant.memberships.get(user=other), by=other, actor=SYSTEM)
+
+    monkeypatch.setattr(MembersFormSet, "clean", another_leaves_after)
+    answer = operator.post(
+        reverse("admin:accounts_organization_change", args=[tenant.pk]),
+        posted(tenant, **{f"u{owner.pk}": becomes}),
+        follow=True,
+    )
+
+    assert f"Not done for {owner.email}: An organization needs an owner" in answer.content.decode()
+    assert tenant.memberships.get().role == "owner"
 
 
 def test_a_membership_does_not_become_another_persons(operator: Client) -> None:

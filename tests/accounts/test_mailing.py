@@ -145,6 +145,20 @@ def test_an_incident_is_mailed_to_everybody_when_the_server_is_back(
     assert [address for address in mailed() if address in people] == people
 
 
+def test_an_incident_that_the_version_before_mailed_is_not_mailed_again() -> None:
+    person = factories.member(factories.organization())
+    incident = factories.announcement(severity="incident")
+    with connection.cursor() as cursor:  # as that version writes it while a new one is rolled out
+        cursor.execute(
+            "INSERT INTO web_announcementmail (announcement_id, user_id) VALUES (%s, %s)",
+            [incident.pk, person.pk],
+        )
+
+    mail_announcements()
+
+    assert person.email not in mailed()
+
+
 def test_an_incident_reaches_the_others_where_one_address_is_refused(
     server: type[MoodyBackend],
 ) -> None:

@@ -150,6 +150,22 @@ def test_the_last_owner_stays() -> None:
             attempt()
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("becomes", [Role.VIEWER, None])
+def test_a_closed_organization_needs_no_owner(becomes: Role | None) -> None:
+    tenant = factories.organization()
+    owner = factories.member(tenant)
+    close_organization(tenant, actor=SYSTEM)
+    place, operator = membership(tenant, owner), Actor.staff("root@example.com", None)
+
+    if becomes:
+        members.change_role(place, becomes, by=None, actor=operator)
+    else:
+        members.remove(place, by=None, actor=operator)
+
+    assert not tenant.memberships.filter(role=Role.OWNER).exists()
+
+
 def test_two_owners_who_leave_at_once_do_not_both_get_away(committed: None) -> None:
     tenant = factories.organization()
     owners = [factories.member(tenant), factories.member(tenant)]

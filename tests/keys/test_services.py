@@ -187,6 +187,21 @@ def test_who_leaves_takes_the_secret_they_were_shown_and_not_the_one_that_replac
     assert event(key, "key.grace_ended").after == {"secrets": 1}
 
 
+def test_a_secret_that_nobody_knows_the_reader_of_goes_with_whoever_may_have_read_it() -> None:
+    tenant = factories.organization()
+    owner, leaver, third = (factories.member(tenant) for _ in range(3))
+    key = factories.key(tenant, created_by=owner).key
+    for person in (leaver, third):
+        rotate(key, grace=MAX_GRACE, actor=SYSTEM, rotated_by=person)
+    key.retired_secrets.update(shown_to=None)  # as the version before writes them
+
+    remove(Membership.objects.get(organization=tenant, user=leaver), by=owner, actor=SYSTEM)
+
+    key.refresh_from_db()
+    later, first = key.retired_secrets.all()
+    assert (key.status, first.is_accepted, later.is_accepted) == ("active", True, False)
+
+
 def test_a_key_without_a_budget_has_none() -> None:
     assert mint(factories.organization(), "x", actor=SYSTEM).key.budget is None
 

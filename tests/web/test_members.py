@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,10 +15,13 @@ from django.urls import reverse
 from accounts.audit import SYSTEM, record
 from accounts.models import AuditEvent, Invitation, Membership
 from accounts.roles import PERMISSIONS, Permission, Role
+from keys.services import rotate
 from tests import factories
 from tests.web.pages import HOSTILE, safe
 
 pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
 
 
 def go(name: str, tenant: Any, *arguments: object) -> str:
@@ -107,7 +111,7 @@ def test_a_role_is_changed_and_a_member_removed(client: Client, inside: Any) -> 
     person = factories.member(inside, Role.VIEWER)
     found = Membership.objects.get(organization=inside, user=person)
     factories.key(inside, created_by=person)
-    assert "1 API key made by this member is revoked" in client.get(
+    assert "1 API key that this member made or was the last to rotate is revoked" in client.get(
         go("member", inside, found.pk)
     ).content.decode()  # fmt: skip
 
@@ -119,6 +123,33 @@ def test_a_role_is_changed_and_a_member_removed(client: Client, inside: Any) -> 
     theirs = Client()
     theirs.force_login(person)
     assert theirs.get(go("overview", inside)).status_code == 404
+
+
+def test_who_leaves_or_is_removed_is_told_of_the_keys_they_rotated_too(
+    client: Client, inside: Any
+) -> None:
+    owner, person = (factories.member(inside, role) for role in (Role.OWNER, Role.DEVELOPER))
+    place = Membership.objects.get(organization=inside, user=person)
+    factories.key(inside, created_by=person)
+    last, before, over = (factories.key(inside, created_by=owner).key for _ in range(3))
+    for key, grace in ((last, DAY), (before, DAY), (over, timedelta(0))):
+        rotate(key, grace=DAY, actor=SYSTEM, rotated_by=person)
+        if key is not last:
+            rotate(key, grace=grace, actor=SYSTEM, rotated_by=owner)
+    theirs = Client()
+    theirs.force_login(person)
+
+    removing = client.get(go("member", inside, place.pk)).content.decode()
+    leaving = theirs.get(go("member_leave", inside)).content.decode()
+
+    assert "2 API keys that this member made or was the last to rotate are revoked" in removing
+    assert "2 API keys that you made or were the last to rotate are revoked" in leaving
+    for page in (removing, leaving):
+        assert "1 other key goes on, but the old secret" in page
+    theirs.post(go("member_leave", inside))
+    trail = AuditEvent.objects.filter(organization=inside)
+    assert trail.filter(action="key.revoked").count() == 2
+    assert trail.filter(action="key.grace_ended").count() == 1
 
 
 def test_the_last_owner_is_told_what_to_do(client: Client, inside: Any) -> None:

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import MailedModel
@@ -120,7 +121,8 @@ class AnnouncementMail(MailedModel):
 
     announcement = models.ForeignKey(Announcement, on_delete=models.CASCADE)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
-    mailed_at = models.DateTimeField(null=True)
+    # Nothing: it waits. The version before, which sends as it writes, does not know the column.
+    mailed_at = models.DateTimeField(null=True, db_default=Now())
 
     class Meta:
         constraints = [

@@ -87,7 +87,7 @@ def mail_announcements(limit: int = 500) -> int:
     for announcement in urgent.order_by("published_at"):
         AnnouncementMail.objects.bulk_create(
             [
-                AnnouncementMail(announcement=announcement, user=user)
+                AnnouncementMail(announcement=announcement, user=user, mailed_at=None)
                 for user in _concerned(announcement)[:limit]
             ],
             ignore_conflicts=True,  # another worker was faster

@@ -155,7 +155,7 @@ class Member(PeopleView):
     )  # fmt: skip
     def delete(self, request: Request, member_id: str) -> HttpResponse:
         """End a membership. The keys that this member made or was the last to rotate are revoked, and their open
-        invitations.
+        invitations. Of a key that somebody else has rotated since, the secret that this member was shown is refused.
         """
         caller = self.caller
         service.remove(self.member(member_id), by=caller.acting, actor=caller.actor)

@@ -14,7 +14,7 @@ from accounts.errors import AccountError
 from accounts.forms import InvitationForm, RoleForm
 from accounts.models import Invitation, Membership, User
 from accounts.roles import PERMISSIONS, Permission, Role
-from keys.models import ApiKey
+from keys.leaving import keys_of, keys_with_an_old_secret_of
 from tokenhub.web.doors import limited, may_knock
 
 INVITATIONS_PER_HOUR = 60
@@ -82,7 +82,7 @@ def member(request: OrganizationRequest, member_id: int) -> HttpResponse:
         else:
             messages.success(request, f"{found.user.display_name} is {Role(role).label} now.")
             return redirect("members", request.organization.slug)
-    context = {"member": found, "form": form, "keys": _keys_of(found)}
+    context = {"member": found, "form": form, **_lost_with(found)}
     status = 422 if form.is_bound else 200
     return render(request, "console/member.html", context, status=status)
 
@@ -90,7 +90,7 @@ def member(request: OrganizationRequest, member_id: int) -> HttpResponse:
 @require_POST
 @organization_view(Permission.MANAGE_MEMBERS, recently_signed_in=True)
 def member_remove(request: OrganizationRequest, member_id: int) -> HttpResponse:
-    """End somebody's membership; the keys they made are revoked."""
+    """End somebody's membership; the secrets they were shown stop working."""
     found = _member_or_404(request, member_id)
     return _end(request, found, f"{found.user.display_name} is no longer a member.")
 
@@ -100,8 +100,7 @@ def member_leave(request: OrganizationRequest) -> HttpResponse:
     """Leave; asks before."""
     if request.method == "POST":
         return _end(request, request.membership, f"You left {request.organization.name}.")
-    context = {"keys": _keys_of(request.membership)}
-    return render(request, "console/member_leave.html", context)
+    return render(request, "console/member_leave.html", _lost_with(request.membership))
 
 
 @never_cache
@@ -174,13 +173,12 @@ def _with_second_factor(user_ids: object) -> set[int]:
     return set(found.values_list("user_id", flat=True))
 
 
-def _keys_of(found: Membership) -> int:
-    """How many working keys leave with a member."""
-    return (
-        ApiKey.objects.for_organization(found.organization)
-        .filter(created_by=found.user_id, revoked_at=None)
-        .count()
-    )
+def _lost_with(found: Membership) -> dict[str, int]:
+    """How many keys stop working when a member leaves, and how many others lose an old secret."""
+    return {
+        "keys": keys_of(found).count(),
+        "old_secrets": keys_with_an_old_secret_of(found).count(),
+    }
 
 
 def _member_or_404(request: OrganizationRequest, member_id: int) -> Membership:

@@ -1,11 +1,12 @@
-"""Whom an announcement is mailed to is written down before, and that it was, after: what fails is tried again."""
+"""Whom an announcement is mailed to is written down before, and that it was, after: what fails is tried again.
+
+The version before writes a row as it sends, then and while this one is rolled out: what does not say that it waits
+was mailed.
+"""
 
 import django.utils.timezone
 from django.db import migrations, models
 from django.db.models.functions import Now
-
-# Written by the version before, which sent the mail at once.
-WERE_SENT = "UPDATE web_announcementmail SET mailed_at = now() WHERE mailed_at IS NULL"
 
 
 class Migration(migrations.Migration):
@@ -15,7 +16,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="announcementmail",
             name="mailed_at",
-            field=models.DateTimeField(null=True),
+            field=models.DateTimeField(db_default=Now(), null=True),
         ),
         migrations.AddField(
             model_name="announcementmail",
@@ -29,5 +30,4 @@ class Migration(migrations.Migration):
                 db_default=Now(), default=django.utils.timezone.now, editable=False
             ),
         ),
-        migrations.RunSQL(WERE_SENT, migrations.RunSQL.noop),
     ]
