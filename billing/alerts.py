@@ -200,7 +200,9 @@ def dispute_closed(dispute: Dispute) -> None:
     )
     owed_nano = dispute.amount_nano - dispute.collected_nano
     if dispute.status == Dispute.Status.LOST and owed_nano:
-        outcome += f" {usd_from_nano(owed_nano)} USD of it will be taken from the next top-ups made by hand."
+        outcome += (
+            f" {usd_from_nano(owed_nano)} USD of it will be taken as soon as the balance has it."
+        )
     tell(
         dispute.organization,
         Alert.Kind.DISPUTE,

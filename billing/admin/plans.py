@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from accounts.admin import staff
 from accounts.audit import record
+from billing.errors import BillingError
 from billing.models import STARTER, Agreement, Plan, PlanVersion, Subscription
 from billing.payments import subscriptions
 from billing.plans import is_taken
@@ -133,6 +134,13 @@ class SubscriptionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().add_view(request, *args, **kwargs)
+        except BillingError as error:
+            messages.error(request, f"Nothing was saved. {error}")
+            return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         if change:

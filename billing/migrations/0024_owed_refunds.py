@@ -15,8 +15,10 @@ class Migration(migrations.Migration):
     dependencies = [("billing", "0023_instructions")]
 
     operations = [
-        # The version before is content with this as well: it withholds what it does not collect.
+        # The version before is content with these as well: it withholds what it does not collect. Each is a transaction
+        # of its own, so that no wallet waits for the trigger.
         migrations.RunSQL((SQL / "refunds.sql").read_text(), migrations.RunSQL.noop),
+        migrations.RunSQL((SQL / "before.sql").read_text(), migrations.RunSQL.noop),
         AddIndexConcurrently(
             model_name="transfer",
             index=models.Index(

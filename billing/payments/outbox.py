@@ -62,7 +62,11 @@ def carry_out_pending() -> int:
     tried = 0
     for instruction in waiting.order_by("id")[:AT_ONCE]:
         tried += 1
-        carry_out(instruction)
+        try:
+            carry_out(instruction)
+        except Exception:
+            # Whatever is wrong with one: it waits, and the others and all that follows do not.
+            log.exception("stripe_instruction_failed", instruction=instruction.pk)
     return tried
 
 
@@ -105,11 +109,14 @@ def _do(instruction: StripeInstruction) -> int:
 def _instruct(
     organization: Organization, kind: str, subject: str, *, reason: str, since: datetime | None
 ) -> tuple[StripeInstruction, bool]:
-    """Once as long as it is not done."""
+    """Once as long as it is not done. Pages that could not be closed are tried again where that is asked anew."""
     made: StripeInstruction
     made, is_new = StripeInstruction.objects.exclude(status=Status.DONE).get_or_create(
         kind=kind,
         subject=subject,
         defaults={"organization": organization, "reason": reason[:200], "since": since},
     )
+    if made.status == Status.REFUSED and made.kind != Kind.END_SUBSCRIPTION:
+        made.status, made.reason, made.error = Status.PENDING, reason[:200], ""
+        made.save(update_fields=["status", "reason", "error"])
     return made, is_new

@@ -81,8 +81,10 @@ def _compare_subscriptions(tally: _Tally) -> None:
     seen: set[str] = set()
     for state in gate.running_subscriptions():
         seen.add(state.stripe_id)
-        if _applied(state, tally) is None and outbox.ending_of(state.stripe_id) is None:
-            tally.differences.append(f"{state.stripe_id} at Stripe is for no organization of ours.")
+        applied = _applied(state, tally)
+        live = state.status in subscriptions.LIVE
+        if live and applied is None and outbox.ending_of(state.stripe_id) is None:
+            tally.differences.append(f"{state.stripe_id} runs at Stripe and gives nobody a plan.")
     held = Subscription.objects.filter(stripe_id__isnull=False).exclude(ends_at__lte=timezone.now())
     for name in held.exclude(stripe_id__in=seen).values_list("stripe_id", flat=True):
         try:

@@ -154,7 +154,8 @@ def assign(
 ) -> Subscription | None:
     """Put an organization on a plan by agreement; one it pays by card ends at Stripe first, at that instant.
 
-    Raises ``PaymentsAway`` where that cannot be done now: nobody pays for two plans.
+    Raises ``PaymentsAway`` or ``PaymentRefused`` where that cannot be done now: nobody pays for two plans.
+    Raises ``PlanConflict`` where another plan is set for that time, or was at this moment.
     """
     now = timezone.now()
     # Stripe's clock has whole seconds; no gap is left between the two plans.

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 import stripe as sdk
+from django.test import Client
 from django.utils import timezone
 
 from accounts.audit import SYSTEM
@@ -231,3 +232,64 @@ def test_an_order_is_given_once_and_carrying_it_out_again_changes_nothing(stripe
     assert Alert.objects.filter(organization=tenant, kind="plan_refund").count() == 1
     with pytest.raises(sdk.InvalidRequestError):
         gate.client().v1.subscriptions.cancel(name)
+
+
+def test_one_order_that_cannot_be_carried_out_holds_up_nothing(
+    stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, other = factories.organization(plan="starter"), factories.organization(plan="starter")
+    bad = outbox.end_subscription(tenant, "sub_odd", reason="Odd.")
+    page = begin(other)
+    outbox.expire_pages(other, only_plans=True, reason="Agreement.")
+    original = gate.end_now
+
+    def end_now(stripe_id: str) -> gate.SubscriptionState:
+        if stripe_id == "sub_odd":
+            raise AttributeError("payment_intent")
+        return original(stripe_id)
+
+    monkeypatch.setattr(gate, "end_now", end_now)
+
+    reconcile.chase()
+
+    bad.refresh_from_db()
+    assert bad.status == "pending"
+    assert stripe.pay(page) == 409
+
+
+def test_pages_that_stripe_refused_to_close_are_closed_when_it_is_asked_anew(
+    stripe: Stripe,
+) -> None:
+    tenant = factories.organization(plan="starter")
+    page = begin(tenant)
+    outbox.expire_pages(tenant, only_plans=True, reason="Agreement.")
+    StripeInstruction.objects.filter(organization=tenant).update(status="refused", error="No.")
+
+    outbox.expire_pages(tenant, only_plans=True, reason="Another.")
+    reconcile.chase()
+
+    order = StripeInstruction.objects.get(organization=tenant)
+    assert (order.status, order.reason) == ("done", "Another.")
+    assert stripe.pay(page) == 409
+
+
+def test_where_stripe_does_not_answer_the_admin_says_so_and_assigns_nothing(
+    stripe: Stripe, client: Client
+) -> None:
+    client.force_login(factories.user(is_staff=True, is_superuser=True))
+    tenant = on_pro(stripe)
+    (running,) = running_at_stripe()
+    soon = timezone.now() + timedelta(minutes=1)
+    fields = {
+        "organization": tenant.pk, "plan": "enterprise", "starts_at_0": f"{soon:%Y-%m-%d}",
+        "starts_at_1": f"{soon:%H:%M:%S}", "ends_at_0": "", "ends_at_1": "", "note": "Agreed",
+    }  # fmt: skip
+    for method in ("GET", "POST", "DELETE"):
+        path = f"/v1/subscriptions/{running}"
+        stripe.control("PUT", "/faults", path=path, status=500, method=method)
+
+    answer = client.post("/admin/billing/subscription/add/", fields, follow=True)
+
+    assert answer.status_code == 200
+    assert "Nothing was saved." in answer.content.decode()
+    assert not Subscription.objects.for_organization(tenant).filter(plan_id="enterprise").exists()

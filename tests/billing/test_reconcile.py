@@ -42,7 +42,7 @@ def test_a_subscription_of_nobody_is_a_difference(stripe: Stripe) -> None:
 
     report = reconcile.reconcile()
 
-    assert f"{name} at Stripe is for no organization of ours." in report.differences
+    assert f"{name} runs at Stripe and gives nobody a plan." in report.differences
     assert tenant.status == "active"
 
 

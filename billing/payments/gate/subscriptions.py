@@ -6,6 +6,7 @@ from typing import Any
 
 import stripe
 
+from billing.errors import PaymentRefused
 from billing.payments.gate.sdk import NANO_PER_CENT, PAGE, client, id_of, pages, said_plainly
 from billing.payments.gate.shapes import paid_at, refund_of, subscription_of
 from billing.payments.gate.states import SubscriptionState
@@ -74,7 +75,12 @@ def refund_subscription(stripe_id: str, *, since: datetime | None) -> int:
     sent_nano = 0
     for invoice in invoices:
         if invoice.amount_paid and (since is None or paid_at(invoice) > since):
-            for intent in _payments_of(invoice.id):
+            intents = _payments_of(invoice.id)
+            if not intents:
+                raise PaymentRefused(
+                    f"{invoice.id} was not paid by a card here: send the money back at Stripe."
+                )
+            for intent in intents:
                 sent_nano += _send_back(intent, f"plan:{stripe_id}")
     return sent_nano
 
@@ -87,7 +93,8 @@ def _payments_of(invoice: str) -> list[str]:
             {"invoice": invoice, "status": "paid", "limit": PAGE, **more}
         )
     )
-    return [name for found in listed if (name := id_of(found.payment.payment_intent))]
+    named = (getattr(found.payment, "payment_intent", None) for found in listed)
+    return [name for intent in named if (name := id_of(intent))]
 
 
 def _send_back(intent: str, ours: str) -> int:

@@ -20,6 +20,3 @@ BEGIN
 END $$;
 CREATE OR REPLACE TRIGGER apply AFTER INSERT OR UPDATE ON billing_refund
     FOR EACH ROW EXECUTE FUNCTION billing_apply_refund();
-
--- Those of before.
-UPDATE billing_refund SET collected_nano = collected_nano WHERE status <> 'failed' AND collected_nano < amount_nano;
