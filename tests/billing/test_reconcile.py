@@ -1,5 +1,7 @@
 """Comparing Stripe's books with ours: one thing that is wrong does not hide the rest."""
 
+from dataclasses import replace
+
 import pytest
 
 from accounts.audit import SYSTEM
@@ -85,3 +87,17 @@ def test_a_refund_of_a_plan_that_was_made_at_stripe_is_reported(stripe: Stripe) 
 
     assert made["id"] in words
     assert StripeEvent.objects.get(type="refund.created").status == "processed"
+
+
+@pytest.mark.parametrize("status", ["incomplete", "incomplete_expired"])
+def test_a_subscription_that_was_never_paid_for_is_no_difference(
+    stripe: Stripe, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    on_pro(stripe)
+    (state,) = gate.running_subscriptions()
+    never_paid = replace(state, stripe_id="sub_unpaid", status=status, paid=())
+    monkeypatch.setattr(gate, "running_subscriptions", lambda: iter([state, never_paid]))
+
+    report = reconcile.reconcile()
+
+    assert [words for words in report.differences if "sub_unpaid" in words] == []

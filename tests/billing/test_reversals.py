@@ -214,7 +214,8 @@ def test_refunds_from_before_they_were_withheld_are_withheld(stripe: Stripe) -> 
         assert balance_of(tenant).frozen_nano == 0
 
         for _ in range(2):
-            cursor.execute((BASE_DIR / "billing/sql/0024/before.sql").read_text())
+            for name in ("refunds", "before"):
+                cursor.execute((BASE_DIR / f"billing/sql/0024/{name}.sql").read_text())
 
     assert balance_of(tenant).frozen_nano == 5 * USD
     assert audit(tenant) == []

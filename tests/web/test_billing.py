@@ -9,7 +9,15 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import SYSTEM
-from billing.models import Agreement, Alert, Budget, Dispute, TopUp, Transfer
+from billing.models import (
+    Agreement,
+    Alert,
+    AutomaticTopUp,
+    Budget,
+    Dispute,
+    TopUp,
+    Transfer,
+)
 from billing.payments import automatic, reversals
 from billing.plans import put_on_plan
 from billing.selectors import balance_of
@@ -307,3 +315,21 @@ def test_the_budgets_page_shows_what_the_month_and_the_keys_have_used(
     assert [line.key.name for line in page.context["lines"]] == ["Limited"]
     assert page.context["lines"][0].percent == 25
     assert "25 %" in page.content.decode()
+
+
+def test_automatic_top_ups_that_wait_say_until_when_whatever_the_cause(
+    client: Client, inside: Any, stripe: Stripe
+) -> None:
+    automatic.configure(
+        inside, enabled=True, threshold_nano=USD, amount_nano=10 * USD, monthly_cap_nano=10 * USD,
+        payment_method=factories.payment_method(inside), actor=SYSTEM,
+    )  # fmt: skip
+    AutomaticTopUp.objects.filter(organization=inside).update(
+        problem="", paused_until=timezone.now() + timedelta(hours=1)
+    )
+
+    pages = {"billing": "tried again after", "automatic_top_up": "The next try is not before"}
+    for name, words in pages.items():
+        shown = client.get(go(name, inside)).content.decode()
+        assert "The payment service did not answer" in shown
+        assert words in shown

@@ -65,7 +65,10 @@ def end_now(stripe_id: str) -> SubscriptionState:
 
 
 def refund_subscription(stripe_id: str, *, since: datetime | None) -> int:
-    """Send back what was paid for a subscription, or only what was after ``since``; nano-USD. Safe to repeat."""
+    """Send back what was paid for a subscription, or only what was after ``since``; nano-USD. Safe to repeat.
+
+    Raises ``PaymentRefused`` where some of it was paid in a way that cannot be sent back from here; the rest is.
+    """
     api: Any = client().v1
     invoices = pages(
         lambda more: api.invoices.list(
@@ -73,28 +76,32 @@ def refund_subscription(stripe_id: str, *, since: datetime | None) -> int:
         )
     )
     sent_nano = 0
+    by_hand: list[str] = []
     for invoice in invoices:
         if invoice.amount_paid and (since is None or paid_at(invoice) > since):
             intents = _payments_of(invoice.id)
-            if not intents:
-                raise PaymentRefused(
-                    f"{invoice.id} was not paid by a card here: send the money back at Stripe."
-                )
             for intent in intents:
-                sent_nano += _send_back(intent, f"plan:{stripe_id}")
+                if intent:
+                    sent_nano += _send_back(intent, f"plan:{stripe_id}")
+            if not all(intents) or not intents:
+                by_hand.append(invoice.id)
+    if by_hand:
+        raise PaymentRefused(
+            f"{', '.join(by_hand)} was not paid by a payment that can be refunded here: refund it at Stripe."
+        )
     return sent_nano
 
 
 def _payments_of(invoice: str) -> list[str]:
-    """The payments of an invoice: an invoice does not name them itself."""
+    """The payments of an invoice, which does not name them itself; empty for one without an intent."""
     api: Any = client().v1
     listed = pages(
         lambda more: api.invoice_payments.list(
             {"invoice": invoice, "status": "paid", "limit": PAGE, **more}
         )
     )
-    named = (getattr(found.payment, "payment_intent", None) for found in listed)
-    return [name for intent in named if (name := id_of(intent))]
+    # The field is there only where the type of the payment is that.
+    return [id_of(getattr(found.payment, "payment_intent", None)) for found in listed]
 
 
 def _send_back(intent: str, ours: str) -> int:
