@@ -299,8 +299,8 @@ class LeaseBook(Generic[Of]):
         elif held is not None:
             waiter.granted.set_result(held)
         else:
-            needed_nano = waiter.need_nano if waiter.least_nano is None else waiter.least_nano
-            waiter.granted.set_exception(self._funds.short(purse.of, needed_nano, purse.drawn))
+            short_of_nano = waiter.least_nano or waiter.need_nano
+            waiter.granted.set_exception(self._funds.short(purse.of, short_of_nano, purse.drawn))
 
     async def _obtain_some(self, purse: _Purse, waiter: _Waiter) -> Hold | None:
         """Everything that is left, where it is at least what the waiter can do with."""
@@ -339,9 +339,7 @@ class LeaseBook(Generic[Of]):
 
     async def _draw(self, purse: _Purse, missing_nano: int, want_nano: int) -> bool:
         """Draw what is wanted, at least what is missing; ``False`` where nothing was granted."""
-        lease = purse.lease
-        if lease is None:
-            lease = Lease(uuid7(), purse.of)
+        lease = purse.lease or Lease(uuid7(), purse.of)
         asked_s = time.monotonic()
         purse.drawn = drawn = await self._funds.draw(
             lease.id, purse.of, self._holder, missing_nano, want_nano, self._ttl_s

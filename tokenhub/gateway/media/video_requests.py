@@ -200,6 +200,7 @@ def _dashscope(
     given.pop("prompt")
     unmarked = bytes(parameters.get("watermark", msgspec.Raw(b"false"))).strip() == b"false"
     beyond = set(parameters) - _MAY_BE_LEFT_OUT - ({"watermark"} if unmarked else set())
+    narrowing = [*(f"input.{name}" for name in given), *(f"parameters.{name}" for name in beyond)]
     return VideoRequest(
         shape=DASHSCOPE,
         model=model,
@@ -210,12 +211,8 @@ def _dashscope(
         extra={},
         input=given,
         parameters=parameters,
-        dialects=ONLY_DASHSCOPE if beyond or given else BOTH,
-        narrowed_by=f"input.{min(given)}"
-        if given
-        else f"parameters.{min(beyond)}"
-        if beyond
-        else "",
+        dialects=ONLY_DASHSCOPE if narrowing else BOTH,
+        narrowed_by=min(narrowing, default=""),
         options=options,
         boundaries=boundaries,
         session_id=session_id,

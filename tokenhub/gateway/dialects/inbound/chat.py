@@ -28,8 +28,6 @@ MAX_CHOICES = 128
 _NULL = msgspec.Raw(b"null")
 # How content begins that is text, or absent.
 _PLAIN = (b'"', b"n")
-
-
 # What a provider would do for a price of its own, which no offering lists, or would keep; and the values that do not
 # ask for it.
 _REFUSED = frozenset(

@@ -24,6 +24,7 @@ from tokenhub.gateway.errors import InvalidRequest
 
 # Beside these, the model is told how to use tools, at the customer's expense.
 TOOLS_TOKENS = 1_024
+# How deep content may stand in content: a tool's result has a document, and that its own content.
 MAX_DEPTH = 3
 _READ = frozenset(
     {"model", "messages", "max_tokens", "stream", "system", "tools", "tool_choice", "stop_sequences",
@@ -31,8 +32,6 @@ _READ = frozenset(
 )  # fmt: skip
 _DROPPED = frozenset({"top_k", "service_tier", "context_management", "cache_control"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-
-
 _NULL = msgspec.Raw(b"null")
 
 
@@ -119,8 +118,7 @@ def parse(body: bytes, session_id: str, *, needs_limit: bool = True) -> TextRequ
 def _attached(content: msgspec.Raw, where: str, depth: int = 0) -> tuple[int, int]:
     """How many pictures, and how many documents that are not text, are in content.
 
-    A tool's result may have a document, and that its own content; ``InvalidRequest`` for anything deeper, which
-    would be read once for each level.
+    ``InvalidRequest`` for what is deeper than ``MAX_DEPTH``: each level is read once more.
     """
     if begins_with(content) != b"[":
         return 0, 0
