@@ -3,6 +3,8 @@
 What Stripe knows better (card numbers, payment states) stays there; here is what we owe for it.
 """
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -96,6 +98,13 @@ class AutomaticTopUp(TenantModel):
                 name="automatic_top_up_amounts_make_sense",
             ),
         ]
+
+    @property
+    def rests_until(self) -> datetime | None:
+        """Until when it is not tried again after a failure; ``None`` where nothing is waited for any more."""
+        if self.paused_until is None or self.paused_until <= timezone.now():
+            return None
+        return self.paused_until
 
     def __str__(self) -> str:
         return f"automatic top-up of {self.organization_id}"

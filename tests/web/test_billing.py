@@ -333,3 +333,8 @@ def test_automatic_top_ups_that_wait_say_until_when_whatever_the_cause(
         shown = client.get(go(name, inside)).content.decode()
         assert "The payment service did not answer" in shown
         assert words in shown
+
+    AutomaticTopUp.objects.filter(organization=inside).update(paused_until=timezone.now())
+
+    for name in pages:
+        assert "did not answer" not in client.get(go(name, inside)).content.decode()
