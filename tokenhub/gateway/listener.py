@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import structlog
@@ -17,6 +18,7 @@ log = structlog.get_logger(__name__)
 CHANNEL = "tokenhub_changes"
 HEARTBEAT_S = 1.0
 ANSWER_WITHIN_S = 2.0
+"""A database that is silent for longer is taken to be away."""
 
 
 class Listener:
@@ -30,6 +32,7 @@ class Listener:
         budgets: LeaseBook[Allowance],
         catalogue_changed: Callable[[], None],
         health_changed: Callable[[], None],
+        silent: Callable[[], None],
     ) -> None:
         self._url = url
         self._directory = directory
@@ -37,6 +40,7 @@ class Listener:
         self._budgets = budgets
         self._catalogue_changed = catalogue_changed
         self._health_changed = health_changed
+        self._silent = silent
         self._task: asyncio.Task[None] | None = None
         self.listening = asyncio.Event()
         self.heard_s = time.monotonic()
@@ -79,9 +83,22 @@ class Listener:
             while True:
                 async for notify in connection.notifies(timeout=HEARTBEAT_S):
                     self._hear(notify.payload)
-                async with asyncio.timeout(ANSWER_WITHIN_S):
-                    await connection.execute("SELECT 1")
+                await self._ask(connection)
                 self.heard_s = time.monotonic()
+
+    async def _ask(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        # Beside the time-out: to give a statement up, psycopg asks the silent server for up to ten seconds more.
+        overdue = asyncio.get_running_loop().call_later(ANSWER_WITHIN_S, self._not_answered)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await connection.execute("SELECT 1")
+        finally:
+            overdue.cancel()
+
+    def _not_answered(self) -> None:
+        log.warning("listener_lost", cause="silence")
+        self._directory.trusted = False
+        self._silent()
 
     def _hear(self, payload: str) -> None:
         subject, _, name = payload.partition(":")

@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 KEEP_EVERY_S = 0.5
 START_WITHIN_S = 30.0
 REDIS_WITHIN_S = 3.0
+KEY_WITHIN_S = 5.0
+"""For a key to be looked up, with all that wait before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Runtime:
             self.budgets,
             self.offerings.changed,
             self._health.changed,
+            self.settler.silence,
         )
         self._plans: dict[int, frozenset[str]] = {}
         self._plans_loaded = asyncio.Event()
@@ -189,13 +192,13 @@ class Runtime:
         found = self.directory.cached(secret)
         if found is not None:
             return found
+        if self.settler.away:
+            raise _unchecked()
         try:
-            return await self.directory.find(secret, address)
-        except DatabaseAway:
-            raise ServiceUnavailable(
-                "Keys cannot be checked at this moment; nothing was sent to a provider. Retry shortly.",
-                headers={"retry-after": "2"},
-            ) from None
+            async with asyncio.timeout(KEY_WITHIN_S):
+                return await self.directory.find(secret, address)
+        except (DatabaseAway, TimeoutError):
+            raise _unchecked() from None
 
     async def caller_again(self, caller: Caller, secret: str) -> Caller | None:
         """The caller as it is now; ``None`` where it may no longer call.
@@ -302,6 +305,13 @@ class Runtime:
                 taken = await asyncio.to_thread(_take_back, ids)
                 log.warning("undelivered_taken_back", pending=len(ids), taken_back=taken)
             path.unlink(missing_ok=True)
+
+
+def _unchecked() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "Keys cannot be checked at this moment; nothing was sent to a provider. Retry shortly.",
+        headers={"retry-after": "2"},
+    )
 
 
 def _take_back(request_ids: list[str]) -> int:

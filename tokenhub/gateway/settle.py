@@ -126,6 +126,10 @@ class Settler:
         self.groups = 0
         self.results = 0
 
+    def silence(self) -> None:
+        """The database does not answer: nothing more may go upstream until it does again."""
+        self.away = True
+
     @property
     def waiting(self) -> int:
         """How many results wait for the next group."""
