@@ -10,6 +10,7 @@ from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from tokenhub import peers
 from tokenhub.gateway.logs import name_the_call
 from tokenhub.redact import processor as redact
 
@@ -131,7 +132,7 @@ DATABASES["default"].update(
     # A percent-encoded host is the directory of a Unix socket.
     HOST=unquote(DATABASES["default"]["HOST"]),
     CONN_HEALTH_CHECKS=True,
-    OPTIONS=DATABASES["default"].get("OPTIONS", {}),
+    OPTIONS={**peers.POSTGRES, **DATABASES["default"].get("OPTIONS", {})},
 )
 # Connections the console's process keeps; 0 opens one per thread and request, as the tests want it.
 DATABASE_POOL_SIZE = env.int("TOKENHUB_DATABASE_POOL", default=12)
@@ -147,7 +148,12 @@ if DATABASE_POOL_SIZE:
 DATABASE_URL = env.str("DATABASE_URL")
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        # A page asks several times: one that is silent must not cost it the client's five seconds each.
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    }
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
@@ -313,6 +319,11 @@ TASK_DEADLINE_S = env.float("TOKENHUB_TASK_DEADLINE_S", default=3_600.0)
 TASK_POLL_S = env.float("TOKENHUB_TASK_POLL_S", default=1.0 if DEMO else 5.0)
 
 CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": peers.CONNECT_WITHIN_S,
+    "socket_keepalive": True,
+    "socket_keepalive_options": peers.KEEPALIVE,
+}
 CELERY_TASK_IGNORE_RESULT = True
 # A job is asked to stop, and then killed: what it began is rolled back, and the next run does it.
 CELERY_TASK_SOFT_TIME_LIMIT = 240

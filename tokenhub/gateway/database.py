@@ -7,10 +7,11 @@ from typing import Any
 import psycopg
 import structlog
 
+from tokenhub import peers
+
 log = structlog.get_logger(__name__)
 
 APPLICATION = "tokenhub-gateway"
-CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT_S = 10
 
 
@@ -89,9 +90,5 @@ async def connect(url: str, name: str) -> psycopg.AsyncConnection[tuple[Any, ...
         url,
         autocommit=True,
         application_name=f"{APPLICATION}-{name}",
-        connect_timeout=CONNECT_TIMEOUT_S,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=10_000,
+        **peers.POSTGRES,
     )
