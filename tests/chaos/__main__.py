@@ -5,6 +5,7 @@ import random
 import sys
 import time
 
+from tests.chaos.away import Outage
 from tests.chaos.deployment import Deployment
 from tests.chaos.monkey import Run
 
@@ -18,13 +19,20 @@ def main() -> None:
         "--away", nargs=2, action="append", default=[], metavar=("SERVICE", "SECONDS"),
         help="afterwards, take postgres or redis away for so long; may be given again",
     )  # fmt: skip
+    parser.add_argument(
+        "--silent", nargs=2, action="append", default=[], metavar=("SERVICE", "SECONDS"),
+        help="likewise, but it is there and says nothing",
+    )  # fmt: skip
     arguments = parser.parse_args()
     deployment = Deployment()
     try:
         run = Run(deployment, arguments.seed)
         verdict = run.rounds(
             until_s=time.monotonic() + arguments.minutes * 60,
-            outages=[(name, float(seconds)) for name, seconds in arguments.away],
+            outages=[
+                *(Outage(name, float(seconds)) for name, seconds in arguments.away),
+                *(Outage(name, float(seconds), silent=True) for name, seconds in arguments.silent),
+            ],
         )
     finally:
         deployment.stop()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.deployment import WITHIN_S, Deployment
@@ -9,37 +10,47 @@ from tests.chaos.load import Clients
 from tests.processes import eventually
 
 NOTICED_WITHIN_S = 3.0
-"""By then every gateway knows that it cannot bill."""
+"""By then every gateway knows that it cannot bill; of silence a second later, for it must be asked first."""
 MOST_GROWTH_KB = 150_000
 
 
+@dataclass(frozen=True)
+class Outage:
+    """A service that is killed, or falls silent, for some seconds."""
+
+    name: str
+    seconds: float
+    silent: bool = False
+
+
 def away(
-    deployment: Deployment, clients: Clients, name: str, seconds: float, tell: Callable[[str], None]
+    deployment: Deployment, clients: Clients, outage: Outage, tell: Callable[[str], None]
 ) -> list[str]:
     """Take a service away for so long; what did not hold."""
-    faults: list[str] = []
+    name, faults = outage.name, list[str]()
     before_kb = {gateway: _memory_kb(deployment, gateway) for gateway in ("gateway-1", "gateway-2")}
-    deployment.kill(name)
+    (deployment.pause if outage.silent else deployment.kill)(name)
     gone_s, served = time.time(), clients.served
-    time.sleep(seconds)
+    time.sleep(outage.seconds)
     back_s, meanwhile = time.time(), clients.served - served
     grown_kb = max(_memory_kb(deployment, gateway) - before_kb[gateway] for gateway in before_kb)
-    deployment.restart(name)
+    (deployment.resume if outage.silent else deployment.restart)(name)
     began_s = time.monotonic()
     served = clients.served
     eventually(lambda: clients.served > served + 15, within_s=WITHIN_S, what="serving")
     tell(
-        f"chaos: {name} away for {seconds:.0f} s, {meanwhile} calls served meanwhile, memory grew by"
+        f"chaos: {name} {'silent' if outage.silent else 'away'} for {outage.seconds:.0f} s, {meanwhile} calls served meanwhile, memory grew by"
         f" {grown_kb // 1024} MiB, served again {time.monotonic() - began_s:.1f} s after its return"
     )
     if grown_kb > MOST_GROWTH_KB:
         faults.append(f"a gateway grew by {grown_kb} kB while {name} was away")
     if name == "postgres":
         # What can be billed by nobody is sent to nobody.
+        noticed_s = gone_s + NOTICED_WITHIN_S + outage.silent
         sent = [
             call
             for call in deployment.calls()
-            if call["request_id"] and gone_s + NOTICED_WITHIN_S < call["created_at"] < back_s
+            if call["request_id"] and noticed_s < call["created_at"] < back_s
         ]
         if sent:
             faults.append(f"{len(sent)} calls were sent upstream while {name} was away: {sent[:3]}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from tests.live import JSON, Providers
@@ -144,6 +145,14 @@ class Deployment:
         else:
             self._service(name).start()
 
+    def pause(self, name: str) -> None:
+        """A service of ours is there and says nothing: its connections stay open, and more are accepted."""
+        self._signal(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """It goes on where it was."""
+        self._signal(name, signal.SIGCONT)
+
     def calls(self) -> list[JSON]:
         """Every call that a provider recorded, also those that were killed since."""
         for call in Providers(self.servers["providers"].url).calls():
@@ -154,6 +163,11 @@ class Deployment:
         began = time.time()
         self.calls()
         self.unseen.append((began, began))
+
+    def _signal(self, name: str, number: int) -> None:
+        first = psutil.Process(self._service(name).pid)
+        for process in (first, *first.children(recursive=True)):
+            process.send_signal(number)
 
     def _server(self, name: str) -> Server:
         command, ready = SERVERS[name]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from tests.chaos.away import away
+from tests.chaos.away import Outage, away
 from tests.chaos.deployment import EVERYTHING, WITHIN_S, Deployment
 from tests.chaos.load import KINDS, Clients
 from tests.chaos.verdict import Verdict, read
@@ -35,11 +35,11 @@ class Run:
         self._helpers = ThreadPoolExecutor(len(EVERYTHING))
 
     def rounds(
-        self, *, count: int = 0, until_s: float = 0.0, outages: Sequence[tuple[str, float]] = ()
+        self, *, count: int = 0, until_s: float = 0.0, outages: Sequence[Outage] = ()
     ) -> Verdict:
         """``count`` rounds, or rounds until a time of the monotonic clock, each killing everything once.
 
-        Then the ``outages``: services and for how many seconds each is away.
+        Then the ``outages``, one after the other.
         """
         faults: list[str] = []
         caller = self.deployment.start()
@@ -54,8 +54,8 @@ class Run:
                 for name in self._chance.sample(EVERYTHING, len(EVERYTHING)):
                     self._kill(name, clients)
             self._all_back()
-            for name, seconds in outages:
-                faults += away(self.deployment, clients, name, seconds, self.tell)
+            for outage in outages:
+                faults += away(self.deployment, clients, outage, self.tell)
             pages.served_on()
             self._everything_works(clients)
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.chaos.away import Outage
 from tests.chaos.deployment import EVERYTHING, Deployment
 from tests.chaos.monkey import Run
 
@@ -23,7 +24,8 @@ def deployment() -> Iterator[Deployment]:
 def test_each_process_killed_in_turn_keeps_the_promises(deployment: Deployment) -> None:
     run = Run(deployment, SEED)
 
-    verdict = run.rounds(count=ROUNDS, outages=[("postgres", 5.0)])
+    outages = [Outage("postgres", 5.0), Outage("postgres", 7.0, silent=True)]
+    verdict = run.rounds(count=ROUNDS, outages=outages)
 
     print(verdict)
     assert set(run.kills.values()) == {ROUNDS}
