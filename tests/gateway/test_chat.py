@@ -131,6 +131,8 @@ def test_models_lists_what_the_key_may_call(gateway: Gateway) -> None:
     listed = {model.id: model.model_extra for model in client.models.list()}
 
     assert listed["deepseek-v3.2"]["providers"] == ["azure"]
+    assert "tools" in listed["deepseek-v3.2"]["capabilities"]
+    assert listed["deepseek-v3.2"]["max_output_tokens"] > 0
     assert "qwen-plus" not in listed
     assert "tokenhub/sovereign-eu" in listed
     assert client.models.retrieve("glm-5").id == "glm-5"

@@ -82,6 +82,8 @@ def _entry(runtime: Runtime, caller: Caller, name: str) -> dict[str, Any] | None
         "name": info.name,
         "modality": best.modality,
         "context_length": max((o.context_length or 0 for o in offerings), default=0) or None,
+        "max_output_tokens": max((o.max_output or 0 for o in offerings), default=0) or None,
+        "capabilities": sorted({one for offering in offerings for one in offering.capabilities}),
         "pricing": cheapest.price.summary() if cheapest.price else {},
         "providers": sorted({o.provider for o in offerings}),
     }
