@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -57,10 +58,13 @@ def ending_of(stripe_id: str) -> StripeInstruction | None:
 
 
 def carry_out_pending() -> int:
-    """Tell Stripe what waits to be told; returns how many were tried. One does not hold up the rest."""
+    """Tell Stripe what waits to be told; returns how many were tried. One does not hold up the rest.
+
+    However many there are, each has its turn: first those never tried, then those tried longest ago.
+    """
     waiting = StripeInstruction.objects.select_related("organization").filter(status=Status.PENDING)
     tried = 0
-    for instruction in waiting.order_by("id")[:AT_ONCE]:
+    for instruction in waiting.order_by(F("asked_at").asc(nulls_first=True), "id")[:AT_ONCE]:
         tried += 1
         try:
             carry_out(instruction)
@@ -72,6 +76,7 @@ def carry_out_pending() -> int:
 
 def carry_out(instruction: StripeInstruction) -> None:
     """Have Stripe do it; safe to repeat. It stays pending where Stripe does not answer."""
+    StripeInstruction.objects.filter(pk=instruction.pk).update(asked_at=timezone.now())
     try:
         refunded_nano = _do(instruction)
     except PaymentsAway as error:
