@@ -230,16 +230,35 @@ def plan_paid(organization: Organization) -> None:
 
 
 def plan_sent_back(
-    organization: Organization, subscription: str, amount_nano: int, reason: str
+    organization: Organization,
+    subscription: str,
+    amount_nano: int,
+    reason: str,
+    *,
+    before_nano: int,
+    is_all: bool,
 ) -> None:
-    """A plan that was paid for could not be given: the money is on its way back."""
+    """A plan that was paid for could not be given: the money, or more of it than before, is on its way back."""
+    amount = usd_from_nano(amount_nano - before_nano)
+    part = f"{'Another ' if before_nano else ''}{amount} USD of what was paid by card for a plan"
+    if is_all and not before_nano:
+        message = (
+            f"A card payment of {amount} USD for a plan is on its way back to the card, and is not charged"
+            f" again: {reason}"
+        )
+    elif is_all:
+        message = f"{part} is on its way back to the card: {reason}"
+    else:
+        message = (
+            f"{part} is on its way back to the card. The rest could not be sent back"
+            f" yet: our team knows of it. Nothing more is charged. {reason}"
+        )
     tell(
         organization,
         Alert.Kind.PLAN_REFUND,
-        threshold=0,
+        threshold=before_nano,
         window=subscription,
-        message=f"A card payment of {usd_from_nano(amount_nano)} USD for a plan is on its way back to the"
-        f" card, and is not charged again: {reason}",
+        message=message,
     )
 
 

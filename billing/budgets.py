@@ -1,16 +1,20 @@
 """An organization's budgets as they stand, and changing some of them, by who has read what is changed."""
 
 import hashlib
+import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping
+from datetime import date
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Sum
 
 from accounts.audit import Actor
 from accounts.models import Organization
 from billing.alerts import set_budget
 from billing.errors import BudgetChanged, InvalidBudget
-from billing.models import Budget
+from billing.models import Budget, BudgetLease, UsageDay
 
 # Whatever a budget says besides whose it is: a change of one mark leaves every other.
 MARKS = tuple(
@@ -60,3 +64,21 @@ def change_budget(
             )
         marks["monthly_is_hard"] = False  # it goes with the amount
     return set_budget(organization, actor=actor, **marks)
+
+
+def used_by_keys(
+    organization: Organization, keys: Collection[uuid.UUID], since: date
+) -> Mapping[uuid.UUID, int]:
+    """What keys spent from a day in UTC on, with what is set aside of their budgets for calls under way; nano-USD."""
+    used: Counter[uuid.UUID] = Counter()
+    spent = UsageDay.objects.for_organization(organization).filter(key_id__in=keys, day__gte=since)
+    fees = F("model_fee_nano") + F("service_fee_nano")
+    for key, nano in spent.order_by().values_list("key_id").annotate(nano=Sum(fees)):
+        used[key] += int(nano)
+    shares = BudgetLease.objects.for_organization(organization).filter(
+        subject__in=keys, closed_at=None
+    )
+    left = F("granted_nano") - F("spent_nano")
+    for key, nano in shares.order_by().values_list("subject").annotate(nano=Sum(left)):
+        used[key] += int(nano)
+    return used

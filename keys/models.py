@@ -85,6 +85,11 @@ class ApiKey(TenantModel):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    maker = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="+", editable=False,
+        db_index=False,  # below, where it can be made concurrently
+        help_text="The management key whose budget this key's spending counts for; nobody: made by people.",
+    )  # fmt: skip
     rotated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", editable=False,
         help_text="Who was shown the present secret; nobody: who created the key.",
@@ -101,7 +106,10 @@ class ApiKey(TenantModel):
     class Meta:
         ordering = ["-id"]
         verbose_name = "API key"
-        indexes = [models.Index(fields=["organization", "-id"], name="key_by_organization")]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="key_by_organization"),
+            models.Index(fields=["maker"], name="key_by_maker", condition=Q(maker__isnull=False)),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(kind__in=["inference", "management"]), name="key_kind_known"

@@ -36,6 +36,7 @@ def mint(
     kind: str = ApiKey.Kind.INFERENCE,
     actor: Actor,
     created_by: User | None = None,
+    maker: ApiKey | None = None,
     expires_at: datetime | None = None,
     scopes: Iterable[str] = (),
     allowed_models: Iterable[str] = (),
@@ -45,7 +46,10 @@ def mint(
     rpm: int | None = None,
     budget: Budget | None = None,
 ) -> Minted:
-    """A new key of an organization. Empty limits mean none; ``InvalidKeyLimits`` for senseless ones."""
+    """A new key of an organization. Empty limits mean none; ``InvalidKeyLimits`` for senseless ones.
+
+    ``maker`` is the management key that asked for it.
+    """
     chosen_scopes = list(scopes)
     if kind == ApiKey.Kind.MANAGEMENT and not chosen_scopes:
         chosen_scopes = [ApiKey.Scope.READ, ApiKey.Scope.WRITE]
@@ -63,7 +67,7 @@ def mint(
         }
     )
     secret = secrets.new_secret(kind)
-    key = ApiKey(organization=organization, kind=kind, created_by=created_by, **values)
+    key = ApiKey(organization=organization, kind=kind, created_by=created_by, maker=maker, **values)
     _take(key, secret)
     key.save(force_insert=True)
     record(
@@ -136,6 +140,11 @@ def rotate(
         after={"key": locked.label},
     )  # fmt: skip
     return Minted(locked, secret)
+
+
+def count_for(maker: ApiKey, key: ApiKey) -> None:
+    """From now on a key counts for the budget of this management key, which gave it a secret, or more to spend."""
+    ApiKey.objects.filter(pk=key.pk).exclude(maker=maker).update(maker=maker)
 
 
 @transaction.atomic

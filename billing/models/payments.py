@@ -187,6 +187,7 @@ class Refund(TenantModel):
     reason = models.CharField(max_length=200, blank=True)
     stripe_id = models.CharField(max_length=120, unique=True, null=True)
     created_at = models.DateTimeField(default=timezone.now)
+    asked_at = models.DateTimeField(null=True, help_text="When Stripe was last asked for it.")
 
     class Meta:
         ordering = ["-id"]

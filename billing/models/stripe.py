@@ -58,6 +58,7 @@ class StripeInstruction(TenantModel):
     refunded_nano = models.BigIntegerField(default=0)
     error = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    asked_at = models.DateTimeField(null=True, help_text="When Stripe was last asked to do it.")
     done_at = models.DateTimeField(null=True)
 
     class Meta:

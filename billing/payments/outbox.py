@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -57,10 +58,13 @@ def ending_of(stripe_id: str) -> StripeInstruction | None:
 
 
 def carry_out_pending() -> int:
-    """Tell Stripe what waits to be told; returns how many were tried. One does not hold up the rest."""
+    """Tell Stripe what waits to be told; returns how many were tried. One does not hold up the rest.
+
+    However many there are, each has its turn: first those never tried, then those tried longest ago.
+    """
     waiting = StripeInstruction.objects.select_related("organization").filter(status=Status.PENDING)
     tried = 0
-    for instruction in waiting.order_by("id")[:AT_ONCE]:
+    for instruction in waiting.order_by(F("asked_at").asc(nulls_first=True), "id")[:AT_ONCE]:
         tried += 1
         try:
             carry_out(instruction)
@@ -72,8 +76,9 @@ def carry_out_pending() -> int:
 
 def carry_out(instruction: StripeInstruction) -> None:
     """Have Stripe do it; safe to repeat. It stays pending where Stripe does not answer."""
+    StripeInstruction.objects.filter(pk=instruction.pk).update(asked_at=timezone.now())
     try:
-        refunded_nano = _do(instruction)
+        sent = _do(instruction)
     except PaymentsAway as error:
         log.warning("stripe_instruction_waits", instruction=instruction.pk, cause=str(error))
         return
@@ -83,18 +88,33 @@ def carry_out(instruction: StripeInstruction) -> None:
             status=Status.REFUSED, error=f"{error} {error.__cause__ or ''}".strip()[:200]
         )
         return
-    with transaction.atomic():
-        StripeInstruction.objects.filter(pk=instruction.pk).update(
-            status=Status.DONE, refunded_nano=refunded_nano, error="", done_at=timezone.now()
+    if sent.refused:
+        log.error(
+            "stripe_instruction_refused", instruction=instruction.pk, refunded_nano=sent.amount_nano
         )
-        if refunded_nano:
+    with transaction.atomic():
+        before_nano = (
+            StripeInstruction.objects.select_for_update().get(pk=instruction.pk).refunded_nano
+        )
+        StripeInstruction.objects.filter(pk=instruction.pk).update(
+            status=Status.REFUSED if sent.refused else Status.DONE,
+            refunded_nano=sent.amount_nano,
+            error=sent.refused[:200],
+            done_at=None if sent.refused else timezone.now(),
+        )
+        if sent.amount_nano > before_nano:
             alerts.plan_sent_back(
-                instruction.organization, instruction.subject, refunded_nano, instruction.reason
+                instruction.organization,
+                instruction.subject,
+                sent.amount_nano,
+                instruction.reason,
+                before_nano=before_nano,
+                is_all=not sent.refused,
             )
 
 
-def _do(instruction: StripeInstruction) -> int:
-    """What was refunded by it, nano-USD."""
+def _do(instruction: StripeInstruction) -> gate.SentBack:
+    """What was refunded by it."""
     if instruction.kind == Kind.END_SUBSCRIPTION:
         gate.end_now(instruction.subject)
         return gate.refund_subscription(instruction.subject, since=instruction.since)
@@ -103,7 +123,7 @@ def _do(instruction: StripeInstruction) -> int:
             instruction.kind == Kind.EXPIRE_PAGES or page.mode == "subscription"
         ):
             gate.expire(page.stripe_id)
-    return 0
+    return gate.SentBack(0)
 
 
 def _instruct(

@@ -119,10 +119,7 @@ def chase(older_than: timedelta = timedelta(seconds=30)) -> int:
             topups.sync(top_up)
         except (PaymentsAway, PaymentRefused, topups.UnexpectedPayment) as error:
             log.warning("top_up_not_settled", top_up=top_up.id, cause=str(error))
-    waiting = Refund.objects.select_related("top_up", "organization").filter(
-        status=Refund.Status.PENDING, created_at__lt=timezone.now() - older_than
-    )
-    for refund in waiting[:500]:
+    for refund in reversals.pending_since(older_than):
         looked += 1
         try:
             reversals.send(refund)

@@ -20,6 +20,8 @@ from billing.services import post
 
 log = structlog.get_logger(__name__)
 
+MAX_LOOKED_AT = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Refundable:
@@ -87,6 +89,11 @@ def send_back(top_up: TopUp, *, reason: str) -> Refund | None:
 def send(made: Refund) -> None:
     """Ask Stripe for a refund that is pending; repeated, it is the same refund."""
     assert made.top_up.stripe_payment_intent_id is not None
+    with transaction.atomic():
+        # The trigger on refunds takes the wallet's lock as well.
+        _lock(made.organization)
+        # Whatever the answer is, those that were not asked about come first the next time.
+        Refund.objects.filter(pk=made.pk).update(asked_at=timezone.now())
     try:
         state = gate.create_refund(
             payment_id=made.top_up.stripe_payment_intent_id,
@@ -102,6 +109,14 @@ def send(made: Refund) -> None:
     with transaction.atomic():
         _lock(made.organization)
         apply_refund(TopUp.objects.select_for_update().get(pk=made.top_up_id), state)
+
+
+def pending_since(before: timedelta) -> list[Refund]:
+    """Refunds without an answer for longer than that, at most so many: first those asked about longest ago."""
+    waiting = Refund.objects.select_related("top_up", "organization").filter(
+        status=Refund.Status.PENDING, created_at__lt=timezone.now() - before
+    )
+    return list(waiting.order_by(F("asked_at").asc(nulls_first=True), "id")[:MAX_LOOKED_AT])
 
 
 @transaction.atomic

@@ -52,3 +52,29 @@ def test_mint_key_prints_the_secret_alone(kind: str) -> None:
 
     assert kind_of(secret) == kind
     assert ApiKey.objects.get(organization=tenant).kind == kind
+
+
+def test_mint_key_gives_a_management_key_the_scopes_that_are_asked_for() -> None:
+    tenant = factories.organization()
+
+    run("mint_key", tenant.id, "plain", "--kind=management")
+    run("mint_key", tenant.id, "finance", "--kind=management", "--scope=billing", "--scope=read")
+
+    scopes = dict(ApiKey.objects.filter(organization=tenant).values_list("name", "scopes"))
+    assert scopes == {"plain": ["read", "write"], "finance": ["billing", "read"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--kind=management", "--scope=everything"], "read, write, billing"),
+        (["--scope=read"], "management"),
+    ],
+)
+def test_mint_key_refuses_scopes_that_make_no_sense(options: list[str], words: str) -> None:
+    tenant = factories.organization()
+
+    with pytest.raises(CommandError, match=words):
+        run("mint_key", tenant.id, "odd", *options)
+
+    assert not ApiKey.objects.filter(organization=tenant).exists()

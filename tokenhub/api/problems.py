@@ -48,6 +48,7 @@ TITLES = {
     "payment_refused": "The payment was refused",
     "insufficient_balance": "The balance does not suffice",
     "insufficient_scope": "The key may not do this",
+    "budget_given_out": "The management key has no such budget left",
     "insufficient_role": "The role may not do this",
     "address_not_allowed": "The key may not be used from here",
     "reauthentication_required": "Sign in again",

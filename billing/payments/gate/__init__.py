@@ -30,6 +30,7 @@ from billing.payments.gate.states import (
     PaidInvoice,
     Payment,
     RefundState,
+    SentBack,
     Session,
     SubscriptionState,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "PaidInvoice",
     "Payment",
     "RefundState",
+    "SentBack",
     "Session",
     "SubscriptionState",
     "card",

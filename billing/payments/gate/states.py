@@ -28,6 +28,14 @@ class RefundState:
 
 
 @dataclass(frozen=True, slots=True)
+class SentBack:
+    """What went back in all so far, in one part or several; ``refused`` says to operators what did not, and why."""
+
+    amount_nano: int
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DisputeState:
     """A dispute as it stands at Stripe: ``open``, ``won`` or ``lost``."""
 

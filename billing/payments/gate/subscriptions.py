@@ -9,7 +9,7 @@ import stripe
 from billing.errors import PaymentRefused
 from billing.payments.gate.sdk import NANO_PER_CENT, PAGE, client, id_of, pages, said_plainly
 from billing.payments.gate.shapes import paid_at, refund_of, subscription_of
-from billing.payments.gate.states import SubscriptionState
+from billing.payments.gate.states import SentBack, SubscriptionState
 
 
 def subscription(stripe_id: str) -> SubscriptionState:
@@ -64,10 +64,10 @@ def end_now(stripe_id: str) -> SubscriptionState:
         return subscription_of(changed)
 
 
-def refund_subscription(stripe_id: str, *, since: datetime | None) -> int:
-    """Send back what was paid for a subscription, or only what was after ``since``; nano-USD. Safe to repeat.
+def refund_subscription(stripe_id: str, *, since: datetime | None) -> SentBack:
+    """Send back what was paid for a subscription, or only what was after ``since``. Safe to repeat.
 
-    Raises ``PaymentRefused`` where some of it was paid in a way that cannot be sent back from here; the rest is.
+    A part that Stripe refuses, or that cannot be sent back from here, does not keep the others.
     """
     api: Any = client().v1
     invoices = pages(
@@ -76,20 +76,24 @@ def refund_subscription(stripe_id: str, *, since: datetime | None) -> int:
         )
     )
     sent_nano = 0
+    refused: list[str] = []
     by_hand: list[str] = []
     for invoice in invoices:
         if invoice.amount_paid and (since is None or paid_at(invoice) > since):
             intents = _payments_of(invoice.id)
             for intent in intents:
                 if intent:
-                    sent_nano += _send_back(intent, f"plan:{stripe_id}")
+                    try:
+                        sent_nano += _send_back(intent, f"plan:{stripe_id}")
+                    except PaymentRefused as error:
+                        refused.append(f"{error} {error.__cause__ or ''}".strip())
             if not all(intents) or not intents:
                 by_hand.append(invoice.id)
     if by_hand:
-        raise PaymentRefused(
+        refused.append(
             f"{', '.join(by_hand)} was not paid by a payment that can be refunded here: refund it at Stripe."
         )
-    return sent_nano
+    return SentBack(sent_nano, "; ".join(refused))
 
 
 def _payments_of(invoice: str) -> list[str]:
@@ -108,10 +112,9 @@ def _send_back(intent: str, ours: str) -> int:
     api: Any = client().v1
     with said_plainly():
         try:
-            api.refunds.create(
-                {"payment_intent": intent, "metadata": {"refund": ours}},
-                {"idempotency_key": f"plan-refund:{intent}"},
-            )
+            # Without a key of ours: it is all that is left, so a second one is refused; and under a key Stripe would
+            # repeat a refusal for a day, also where its cause is settled.
+            api.refunds.create({"payment_intent": intent, "metadata": {"refund": ours}})
         except stripe.InvalidRequestError as error:
             if error.code != "charge_already_refunded":
                 raise

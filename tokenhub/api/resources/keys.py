@@ -22,6 +22,7 @@ from keys.models import ApiKey
 from tokenhub.api.fields import Answer, Body, Items, Names, Usd, UsdAmount
 from tokenhub.api.pages import PageQuery, page, paged
 from tokenhub.api.problems import Problem
+from tokenhub.api.shares import kept_to_budget
 from tokenhub.api.view import READ, WRITE, ApiView, operation
 
 
@@ -171,7 +172,8 @@ class Keys(KeysView):
     )  # fmt: skip
     def post(self, request: Request) -> HttpResponse:
         """The secret is in this answer alone: keep it. A management key makes inference keys only, with its own
-        limits where none are given, and none that reaches further than itself.
+        limits where none are given, and none that reaches further than itself. The budgets of all the keys it makes
+        add up to its own at most: what would be more is refused as `budget_given_out`, which says what is left.
         """
         wanted = self.sent(NewKeySerializer)
         caller = self.caller
@@ -179,9 +181,10 @@ class Keys(KeysView):
         if caller.key is not None:
             wanted = {**inherited(caller.key), **wanted}
             refuse_stronger(caller.key, _limits(wanted))
-        minted = services.mint(
-            caller.organization, actor=caller.actor, created_by=caller.person, **wanted
-        )
+        with kept_to_budget(caller.key):
+            minted = services.mint(
+                caller.organization, actor=caller.actor, created_by=caller.person, maker=caller.key, **wanted
+            )  # fmt: skip
         return self.with_secret(minted, 201)
 
 
@@ -204,7 +207,11 @@ class Key(KeysView):
         changes = _limits(self.sent(KeyChangesSerializer))
         if caller.key is not None:
             refuse_stronger(caller.key, changes)
-        return self.answer(KeySerializer, services.update(key, changes, actor=caller.actor))
+        with kept_to_budget(caller.key):
+            changed = services.update(key, changes, actor=caller.actor)
+            if caller.key is not None and {"budget", "expires_at"} & set(changes):
+                services.count_for(caller.key, key)
+        return self.answer(KeySerializer, changed)
 
     @operation(
         "revoke_key", "Revoke a key", scopes=WRITE, permission=Permission.MANAGE_KEYS,
@@ -225,14 +232,17 @@ class KeyRotation(KeysView):
     )  # fmt: skip
     def post(self, request: Request, key_id: str) -> HttpResponse:
         """A new secret for the same key, in this answer alone. A management key rotates itself, and inference keys
-        that reach no further than itself.
+        that reach no further than itself; what it rotates counts for its budget as what it makes does.
         """
         key, caller = self.key(key_id), self.caller
         if caller.key is not None and caller.key.id != key.id:
             self.keep_to_inference_keys(key.kind)
             refuse_stronger(caller.key, limits_of(key))
         grace = timedelta(seconds=self.sent(RotationSerializer)["grace_s"])
-        minted = services.rotate(key, grace=grace, actor=caller.actor, rotated_by=caller.person)
+        with kept_to_budget(caller.key):
+            minted = services.rotate(key, grace=grace, actor=caller.actor, rotated_by=caller.person)
+            if caller.key is not None and caller.key.id != key.id:
+                services.count_for(caller.key, key)
         return self.with_secret(minted, 200)
 
 
