@@ -17,6 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from accounts.ids import uuid7
 from accounts.models import Organization
@@ -25,6 +26,7 @@ from billing.audit import audit
 from billing.errors import MonthNotArchived
 from billing.invoices import close_due
 from billing.invoices.requests import requests_csv
+from billing.media import End, finish
 from billing.models import ArchivedMonth, ArchivedUsage, Invoice, Transfer, Usage, UsageDay
 from tests import factories
 from tests.conftest import database_url
@@ -32,6 +34,12 @@ from tests.processes import eventually
 
 CREDIT = 1_000_000_000
 LATER = timedelta(days=40)
+
+
+SUCCESS = End(
+    "succeeded", units={"video_second_720p": 5}, model_fee_nano=500_000_000, service_fee_nano=15_000_000,
+    lines=[{"unit": "video_second_720p", "count": 5, "price": 100_000_000, "fee": 500_000_000}],
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -69,9 +77,13 @@ def _at(month: date, day: int = 15) -> datetime:
 
 def _charge(tenant: Organization, month: date, fee_nano: int = 1_000) -> str:
     """A charge whose request was made in ``month``."""
-    at = _at(month)
-    id_ = uuid.UUID(int=int(at.timestamp() * 1000) << 80 | uuid7().int & (1 << 80) - 1)
-    return factories.charge(tenant, fee_nano, id=id_, created_at=at.isoformat())
+    return factories.charge(tenant, fee_nano, id=_id(month), created_at=_at(month).isoformat())
+
+
+def _id(month: date) -> uuid.UUID:
+    """An id of that month."""
+    at_ms = int(_at(month).timestamp() * 1000)
+    return uuid.UUID(int=at_ms << 80 | uuid7().int & (1 << 80) - 1)
 
 
 def _closed(month: date) -> tuple[Organization, list[str]]:
@@ -231,6 +243,40 @@ def test_what_is_settled_into_an_archived_month_later_is_charged_and_proven(
 
     assert Usage.objects.for_organization(tenant).get().id == late
     assert audit(tenant) == []
+
+
+@pytest.mark.django_db
+def test_an_archived_charge_is_not_taken_back(old: date, tmp_path: Path) -> None:
+    tenant, requests = _closed(old)
+    archive.archive(old, tmp_path)
+
+    with capture_logs() as said:
+        assert services.take_back(requests, reason="not_delivered") == 0
+
+    assert [line["event"] for line in said] == ["already_archived"]
+    assert sorted(said[0]["requests"]) == sorted(requests)
+    assert audit(tenant) == []
+
+
+@pytest.mark.django_db
+def test_the_charge_of_an_archived_video_is_proven_by_its_transfer(
+    old: date, tmp_path: Path
+) -> None:
+    tenant, _ = _closed(old)
+    task = factories.media_task(tenant, id=_id(old), created_at=_at(old).isoformat())
+    finish(task, End("failed", error_code="providers_failed"))
+    paid = factories.media_task(tenant, id=_id(old), created_at=_at(old).isoformat())
+    finish(paid, SUCCESS)
+    close_due(timezone.now() + 2 * LATER)
+    assert audit(tenant) == []
+
+    archive.archive(old, tmp_path)
+
+    assert audit(tenant) == []
+    _run("SET LOCAL session_replication_role = replica")
+    _run("UPDATE billing_mediatask SET total_nano = total_nano - 1 WHERE status = 'succeeded'")
+    found = {difference.check for difference in audit(tenant)}
+    assert found == {"a task that succeeded has its one charge, any other none"}
 
 
 @pytest.fixture
