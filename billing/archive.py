@@ -211,7 +211,7 @@ def _alone() -> Iterator[None]:
 
 
 def _write(month: date, file: Path) -> None:
-    """The file is there whole, and on disk, or it is not there."""
+    """The file is there whole, and on disk, or it is not there. No other file is lost for it."""
     try:
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
@@ -220,6 +220,9 @@ def _write(month: date, file: Path) -> None:
                     _export(month, packed)
                 raw.flush()
                 os.fsync(raw.fileno())
+            # What a run that was killed left has the same rows. Anything else may be all there is of them.
+            if file.exists() and read(file)[0] != read(Path(name))[0]:
+                raise MonthNotArchived(f"{file} is there already, with other rows. Move it away.")
             os.replace(name, file)
         finally:
             Path(name).unlink(missing_ok=True)

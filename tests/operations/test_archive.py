@@ -163,6 +163,34 @@ def test_a_file_that_was_changed_is_found(old: date, tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
+def test_a_file_with_other_rows_is_not_overwritten_and_one_with_the_same_is(
+    old: date, tmp_path: Path
+) -> None:
+    _closed(old)
+    file = tmp_path / "usage-2001-01.jsonl.gz"
+    others = gzip.compress(b'{"organization_id":"%s","billed":false}\n' % uuid.uuid4().hex.encode())
+    file.write_bytes(others)
+
+    with pytest.raises(MonthNotArchived, match="Move it away"):
+        archive.archive(old, tmp_path)
+
+    assert [file.read_bytes()] == [each.read_bytes() for each in tmp_path.iterdir()] == [others]
+    assert not ArchivedMonth.objects.filter(month=old).exists()
+    file.unlink()
+    archive._write(old, file)  # and killed
+    archive.archive(old, tmp_path)
+    assert archive.check(old, file) == []
+
+
+@pytest.mark.django_db
+def test_a_folder_that_cannot_be_written_is_said(old: date, tmp_path: Path) -> None:
+    _closed(old)
+
+    with pytest.raises(CommandError, match="cannot be written"):
+        _manage(old, "--to", tmp_path / "missing")
+
+
+@pytest.mark.django_db
 def test_an_invoice_still_lists_all_its_charges(old: date, tmp_path: Path) -> None:
     tenant, requests = _closed(old)
     invoice = Invoice.objects.for_organization(tenant).get(kind="invoice")
