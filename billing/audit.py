@@ -42,6 +42,15 @@ class Difference:
         return f"{self.check}: organization {self.organization}: expected {self.expected}, found {self.found}"
 
 
+# All that was ever used: rows, and of archived months their sealed sums.
+_USED = """
+         (SELECT organization_id, sum(requests)::bigint AS count, sum(fees)::bigint AS nano
+            FROM (SELECT organization_id, count(*) AS requests, coalesce(sum(total_nano) FILTER (WHERE billed), 0) AS fees
+                    FROM billing_usage GROUP BY 1
+                  UNION ALL
+                  SELECT organization_id, requests, model_fee_nano + service_fee_nano FROM billing_archivedusage) each
+           GROUP BY 1)"""
+
 # Each query yields (organization, expected, found) for what differs, over all organizations or one.
 CHECKS = {
     "the accounts of an organization sum to zero": """
@@ -73,24 +82,45 @@ CHECKS = {
           LEFT JOIN billing_transfer t ON t.organization_id = a.organization_id AND t.kind = 'usage'
                AND t.reference = 'req_' || replace(a.id::text, '-', '')
          WHERE {a} AND a.billed AND coalesce(t.amount_nano, 0) <> a.total_nano""",
+    "an archived month = what the ledger charged for it": """
+        SELECT a.organization_id, sum(a.charged)::bigint, sum(a.kept)::bigint
+          FROM (SELECT t.organization_id, m.month, 0 AS kept,
+                       CASE t.kind WHEN 'usage' THEN t.amount_nano ELSE -t.amount_nano END AS charged
+                  FROM billing_archivedmonth m
+                  JOIN billing_transfer t ON billing_month_of(t.reference) = m.month
+                 WHERE t.kind IN ('usage', 'reversal')
+                UNION ALL
+                SELECT organization_id, month, model_fee_nano + service_fee_nano, 0 FROM billing_archivedusage
+                UNION ALL  -- what was settled into it later, by a clock far behind
+                SELECT u.organization_id, m.month, u.total_nano, 0
+                  FROM billing_archivedmonth m
+                  JOIN billing_usage u ON u.id >= billing_uuid_at(m.month::timestamp AT TIME ZONE 'UTC')
+                       AND u.id < billing_uuid_at((m.month + interval '1 month') AT TIME ZONE 'UTC')
+                 WHERE u.billed) a
+         WHERE {a} GROUP BY a.organization_id, a.month HAVING sum(a.charged) <> sum(a.kept)""",
     "usage by day = usage, in requests": """
         SELECT a.id, coalesce(u.count, 0), coalesce(d.count, 0)
           FROM (SELECT id, id AS organization_id FROM accounts_organization) a
-          LEFT JOIN (SELECT organization_id, count(*) FROM billing_usage GROUP BY 1) u USING (organization_id)
+          LEFT JOIN """
+    + _USED
+    + """ u USING (organization_id)
           LEFT JOIN (SELECT organization_id, sum(requests)::bigint AS count FROM billing_usageday GROUP BY 1) d USING (organization_id)
          WHERE {a} AND coalesce(u.count, 0) <> coalesce(d.count, 0)""",
     "usage by day = usage, in fees": """
         SELECT a.id, coalesce(u.nano, 0), coalesce(d.nano, 0)
           FROM (SELECT id, id AS organization_id FROM accounts_organization) a
-          LEFT JOIN (SELECT organization_id, sum(total_nano)::bigint AS nano FROM billing_usage WHERE billed GROUP BY 1) u USING (organization_id)
+          LEFT JOIN """
+    + _USED
+    + """ u USING (organization_id)
           LEFT JOIN (SELECT organization_id, sum(model_fee_nano + service_fee_nano)::bigint AS nano
                        FROM billing_usageday GROUP BY 1) d USING (organization_id)
          WHERE {a} AND coalesce(u.nano, 0) <> coalesce(d.nano, 0)""",
     "charges less reversals = billed requests": """
         SELECT a.organization_id, coalesce(u.nano, 0) - coalesce(c.nano, 0), a.balance_nano
           FROM billing_account a
-          LEFT JOIN (SELECT organization_id, sum(total_nano)::bigint AS nano
-                       FROM billing_usage WHERE billed GROUP BY organization_id) u USING (organization_id)
+          LEFT JOIN """
+    + _USED
+    + """ u USING (organization_id)
           LEFT JOIN (SELECT organization_id, sum(amount_nano)::bigint AS nano
                        FROM billing_transfer WHERE kind = 'correction' GROUP BY organization_id) c USING (organization_id)
          WHERE {a} AND a.kind = 'revenue' AND coalesce(u.nano, 0) - coalesce(c.nano, 0) <> a.balance_nano""",
@@ -111,10 +141,15 @@ CHECKS = {
           LEFT JOIN (SELECT id, granted_nano - spent_nano AS nano FROM billing_lease WHERE closed_at IS NULL) l USING (id)
          WHERE {a} AND coalesce(l.nano, 0) <> CASE WHEN a.finished_at IS NULL THEN a.hold_nano ELSE 0 END""",
     "a task that succeeded has its one charge, any other none": """
-        SELECT a.organization_id, a.total_nano, coalesce(u.total_nano, 0)
+        SELECT a.organization_id, a.total_nano, coalesce(u.total_nano, t.amount_nano, 0)
           FROM billing_mediatask a
           LEFT JOIN billing_usage u ON u.id = a.id AND u.billed
-         WHERE {a} AND (coalesce(u.total_nano, 0) <> a.total_nano OR (a.status = 'succeeded') <> (u.id IS NOT NULL))""",
+          LEFT JOIN billing_archivedmonth m
+                 ON m.month = billing_month_of('req_' || replace(a.id::text, '-', '')) AND u.id IS NULL
+          LEFT JOIN billing_transfer t ON m.month IS NOT NULL AND t.organization_id = a.organization_id
+               AND t.kind = 'usage' AND t.reference = 'req_' || replace(a.id::text, '-', '')
+         WHERE {a} AND (coalesce(u.total_nano, t.amount_nano, 0) <> a.total_nano
+                        OR (m.month IS NULL AND (a.status = 'succeeded') <> (u.id IS NOT NULL)))""",
     "no task is open past its deadline": """
         SELECT a.organization_id, 0, a.hold_nano FROM billing_mediatask a
          WHERE {a} AND a.finished_at IS NULL AND a.deadline_at < clock_timestamp() - interval '30 minutes'""",

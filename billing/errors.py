@@ -82,3 +82,9 @@ class UsageMonthMissing(BillingError):
     """A month of usage has no partition, and without an operator it may begin without."""
 
     code = "usage_month_missing"
+
+
+class MonthNotArchived(BillingError):
+    """A month of usage cannot be archived, or a file of one does not fit; the message says why."""
+
+    code = "month_not_archived"

@@ -1,4 +1,7 @@
-"""How long what is not bookkeeping is kept; the ledger, usage, invoices and receipts are kept for good."""
+"""How long what is not bookkeeping is kept; the ledger, usage, invoices and receipts are kept for good.
+
+Rows of usage leave only by ``billing.archive``, which an operator calls for.
+"""
 
 from accounts.retention import keep
 from billing.models import Alert, Claim, StripeEvent

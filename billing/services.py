@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts.audit import Actor, record
 from accounts.models import Organization
+from billing.archive import archived_among
 from billing.corrections import invoices_of, left_nano
 from billing.errors import InsufficientBalance, InvalidAmount, ReferenceReused
 from billing.models import Account, BudgetLease, Settlement, Transfer, Usage
@@ -110,7 +111,8 @@ def take_back(request_ids: Iterable[str], *, reason: str) -> int:
     """Reverse the charge of results that never reached their client (R4); returns how many.
 
     ``reason`` becomes the requests' error code. Taking back twice is taking back once. A charge stays
-    whose invoice was corrected so far that less than the charge is left of it: the money went back.
+    whose invoice was corrected so far that less than the charge is left of it: the money went back. So does
+    one whose month is archived.
     """
     wanted = list(request_ids)
     # The wallets first, in the order every writer takes them.
@@ -125,6 +127,9 @@ def take_back(request_ids: Iterable[str], *, reason: str) -> int:
     charged = list(
         Usage.objects.select_for_update().filter(id__in=wanted, billed=True).order_by("id")
     )
+    if len(charged) < len(wanted) and (archived := archived_among(wanted)):
+        # Only a process that was away for months asks for these: operators credit them by hand.
+        log.warning("already_archived", requests=archived)
     invoices = invoices_of(charged)
     taken = []
     for usage in charged:

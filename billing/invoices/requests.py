@@ -1,4 +1,7 @@
-"""The requests on an invoice, one by one; their totals add up to it."""
+"""The requests on an invoice, one by one; their totals add up to it.
+
+Of a request that is archived the ledger knows when it was charged, its model and its total.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +18,13 @@ COLUMNS = (
 )  # fmt: skip
 CHUNK = 2_000
 _REQUESTS = """
-SELECT t.reference, u.created_at, u.model, u.provider, u.region, u.key_name, u.model_fee_nano, u.service_fee_nano,
-       u.service_fee_bps, u.total_nano
+SELECT t.reference, coalesce(u.created_at, t.created_at), coalesce(u.model, t.description),
+       coalesce(u.provider, 'archived'), coalesce(u.region, 'archived'), coalesce(u.key_name, 'archived'),
+       u.model_fee_nano, u.service_fee_nano, u.service_fee_bps, t.amount_nano
   FROM billing_transfer t
-  JOIN billing_usage u ON u.id = CASE WHEN t.reference LIKE 'req\\_%%' THEN substring(t.reference FROM 5)::uuid END
+  LEFT JOIN billing_usage u ON u.id = CASE WHEN t.reference LIKE 'req\\_%%' THEN substring(t.reference FROM 5)::uuid END
+       AND u.organization_id = t.organization_id
  WHERE t.organization_id = %s AND t.kind = 'usage' AND t.sequence BETWEEN %s AND %s
-   AND u.organization_id = t.organization_id
    AND NOT EXISTS (SELECT FROM billing_transfer r
                     WHERE r.organization_id = t.organization_id AND r.reference = 'reversal:' || t.reference
                       AND r.sequence <= %s)
@@ -40,6 +44,8 @@ def _rows(invoice: Invoice) -> Iterator[list[Any]]:
         cursor.execute(_REQUESTS, span)
         while chunk := cursor.fetchmany(CHUNK):
             for reference, at, *names, model_fee, service_fee, bps, total in chunk:
-                fees = [usd_from_nano(model_fee), usd_from_nano(service_fee)]
+                fees = [
+                    "" if fee is None else usd_from_nano(fee) for fee in (model_fee, service_fee)
+                ]
                 when = f"{at:%Y-%m-%dT%H:%M:%SZ}"
                 yield [reference, when, *names, *fees, bps, usd_from_nano(total)]

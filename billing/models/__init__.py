@@ -2,6 +2,7 @@
 
 from billing.models.adjustments import Adjustment
 from billing.models.alerts import Alert, Budget
+from billing.models.archive import ArchivedMonth, ArchivedUsage
 from billing.models.budgets import BudgetLease
 from billing.models.claims import Claim
 from billing.models.invoices import Invoice, InvoiceLine, Receipt, Series
@@ -36,6 +37,8 @@ __all__ = [
     "Adjustment",
     "Agreement",
     "Alert",
+    "ArchivedMonth",
+    "ArchivedUsage",
     "AutomaticTopUp",
     "BillingProfile",
     "Budget",

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -234,3 +234,12 @@ def test_a_video_on_its_way_is_a_running_request(program: Program) -> None:
     finish(task, End("failed", error_code="providers_failed"))
     assert program.get(f"requests/{task.id}/").json()["status"] == "failed"
     assert program.get("requests/?status=running").json()["data"] == []
+
+
+def test_an_archived_request_is_said_to_be(program: Program) -> None:
+    factories.archived_usage(program.tenant, date(2001, 1, 1))
+    at_ms = int(datetime(2001, 1, 20, tzinfo=UTC).timestamp() * 1000)
+
+    answer = program.get(f"requests/req_{at_ms:012x}{'0' * 20}/")
+
+    assert "those of 2001-01 are archived" in problem(answer, 404, "not_found")["detail"]

@@ -1,6 +1,7 @@
 """The request log and a request explained."""
 
-from datetime import UTC, datetime, timedelta
+import uuid
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -204,3 +205,49 @@ def test_a_request_comes_with_its_call_as_code_and_without_a_prompt(
     assert "it'\\''s" in curl.code
     assert "thk_" not in page.content.decode()
     safe(page)
+
+
+def test_months_that_are_archived_are_named_and_not_shown_as_none(
+    client: Client, inside: Any
+) -> None:
+    factories.archived_usage(inside, date(2001, 1, 1))
+    factories.archived_usage(inside, date(2001, 2, 1))
+    factories.archived_usage(factories.organization(), date(2001, 3, 1))
+    url = reverse("requests", args=[inside.slug])
+
+    everything = client.get(url)
+    february = client.get(url, {"from": "2001-02-03", "to": "2001-02-04"})
+    march = client.get(url, {"from": "2001-03-01"})
+
+    assert "Requests of January 2001, February 2001 are archived" in everything.text
+    assert "No other request" in everything.text
+    assert "Requests of February 2001 are archived" in february.text
+    assert "archived" not in march.text
+    for _ in range(60):
+        factories.usage(inside)
+    newest = client.get(url)
+    assert "archived" not in newest.text
+    assert "are archived" in client.get(f"{url}?{newest.context['older']}").text
+
+
+def test_an_archived_request_is_said_to_be_with_its_entry_in_the_ledger(
+    client: Client, inside: Any
+) -> None:
+    factories.archived_usage(inside, date(2001, 1, 1))
+    at = datetime(2001, 1, 20, tzinfo=UTC)
+    archived = uuid.UUID(int=int(at.timestamp() * 1000) << 80)
+    factories.charge(inside, id=archived, created_at=at.isoformat())
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("DELETE FROM billing_usage WHERE id = %s", [archived])
+    other = f"req_{uuid.UUID(int=int(at.timestamp() * 1000) << 80 | 1).hex}"
+
+    page = client.get(reverse("request_detail", args=[inside.slug, f"req_{archived.hex}"]))
+    free = client.get(reverse("request_detail", args=[inside.slug, other]))
+    log = client.get(reverse("requests", args=[inside.slug]), {"id": other})
+
+    assert page.status_code == free.status_code == 404
+    assert "Requests of January 2001 are archived" in page.text
+    assert "Ledger entry 2" in page.text
+    assert "no charge for this request" in free.text
+    assert "Requests of January 2001 are archived" in log.text

@@ -10,12 +10,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from accounts.roles import Permission
+from billing.archive import archived_month
 from billing.media import task_of
 from billing.models import MediaTask, Usage
 from routing.models import Model
 from tokenhub.api.fields import Answer, KeyId, Usd
 from tokenhub.api.pages import PageQuery, page, paged
-from tokenhub.api.problems import not_found
+from tokenhub.api.problems import Problem, not_found
 from tokenhub.api.resources.routes import DecisionSerializer
 from tokenhub.api.view import READ_OR_BILLING, ApiView, operation
 
@@ -176,7 +177,10 @@ class Requests(ApiView):
         query=RequestQuery, answer=paged(RequestSerializer),
     )  # fmt: skip
     def get(self, request: Request) -> HttpResponse:
-        """Billed and failed requests, the newest first, with their attempts, fees and routing."""
+        """Billed and failed requests, the newest first, with their attempts, fees and routing.
+
+        Those of a month that was archived are not in it any more; `/usage/` has their sums.
+        """
         query = self.asked(RequestQuery)
         tenant = self.caller.organization
         if query.get("status") == RUNNING:
@@ -218,6 +222,11 @@ class OneRequest(ApiView):
         usage = Usage.objects.for_organization(tenant).by_id(request_id.replace("task_", "req_", 1))
         if usage is not None:
             return self.answer(RequestSerializer, usage)
+        if month := archived_month(tenant, request_id):
+            raise Problem(
+                404, "not_found",
+                f"There is no such request here: those of {month:%Y-%m} are archived. Their sums are under `/usage/`.",
+            )  # fmt: skip
         task = task_of(tenant, request_id)
         if task is None or task.status not in MediaTask.OPEN:
             raise not_found("request")

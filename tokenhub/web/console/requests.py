@@ -18,6 +18,7 @@ from accounts.access import OrganizationRequest, organization_view
 from accounts.models import Organization
 from accounts.roles import Permission
 from accounts.spreadsheets import csv_lines
+from billing.archive import archived_month, archived_months
 from billing.media import open_tasks, task_of
 from billing.models import Transfer, Usage
 from billing.money import usd_from_nano
@@ -132,10 +133,13 @@ def requests(request: OrganizationRequest) -> HttpResponse:
     except TookTooLong:
         page, took_too_long = [], True
     filters = form.query()
+    older = form.query(before=page[PAGE - 1].id) if len(page) > PAGE else ""
     context = {
         "form": form,
         "page": page[:PAGE],
-        "older": form.query(before=page[PAGE - 1].id) if len(page) > PAGE else "",
+        "older": older,
+        # What would come after the last row.
+        "archived": [] if older else _archived(request.organization, form.cleaned_data),
         "newest": filters,
         "before": before,
         "filtered": bool(filters),
@@ -176,7 +180,7 @@ def request_detail(request: OrganizationRequest, request_id: str) -> HttpRespons
     """One request: what it cost and why, where it could have gone and where it went."""
     usage: Usage | None = Usage.objects.for_organization(request.organization).by_id(request_id)
     if usage is None:
-        raise Http404("No such request.")
+        return _not_here(request, request_id)
     transfers = Transfer.objects.for_organization(request.organization).filter(
         reference__in=[usage.id, f"reversal:{usage.id}"]
     )
@@ -191,6 +195,30 @@ def request_detail(request: OrganizationRequest, request_id: str) -> HttpRespons
         "fee_source": explain_fee(request.organization, usage.service_fee_source),
     }
     return render(request, "console/request_detail.html", context)
+
+
+def _archived(organization: Organization, given: dict[str, Any]) -> list[date]:
+    """The months that the filters ask for and that are archived."""
+    if wanted := given.get("id"):
+        month = archived_month(organization, wanted.strip())
+        return [month] if month else []
+    return archived_months(organization, given.get("since"), given.get("until"))
+
+
+def _not_here(request: OrganizationRequest, request_id: str) -> HttpResponse:
+    """A request that is archived is said to be, and what the ledger knows of it is shown; any other is none."""
+    month = archived_month(request.organization, request_id)
+    if month is None:
+        raise Http404("No such request.")
+    transfers = Transfer.objects.for_organization(request.organization).filter(
+        reference__in=[request_id, f"reversal:{request_id}"]
+    )
+    context = {
+        "month": month,
+        "request_id": request_id,
+        "transfers": transfers.order_by("sequence"),
+    }
+    return render(request, "console/request_archived.html", context, status=404)
 
 
 def _filters(request: OrganizationRequest) -> Filters:
