@@ -11,6 +11,7 @@ import uvloop
 
 from tokenhub.gateway.statement import PreparedLink
 
+
 @pytest.mark.usefixtures("committed")
 def test_a_server_that_ends_with_a_question_unread_is_noticed_at_once(
     gateway_environ: dict[str, str],
