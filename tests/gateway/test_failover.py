@@ -45,6 +45,10 @@ def gateway(
     say(f"DROP ROLE {ROLE}")
 
 
+def ready(gateway: Gateway) -> bool:
+    return gateway.http.get(f"{gateway.url}/readyz").status_code == 200
+
+
 def test_nothing_is_sent_while_the_database_takes_no_writes(gateway: Gateway) -> None:
     tenant = factories.organization(credit_nano=10_000_000_000)
     secret = factories.key(tenant).secret
@@ -54,7 +58,7 @@ def test_nothing_is_sent_while_the_database_takes_no_writes(gateway: Gateway) ->
 
         fail_over("on")
 
-        eventually(lambda: gateway.http.get(f"{gateway.url}/readyz").status_code == 503)
+        eventually(lambda: not ready(gateway))
         name = marker()
         answers = [gateway.chat(secret, text=f"[[id={name}]]") for _ in range(5)]
         assert {answer.status_code for answer in answers} == {503}
@@ -71,3 +75,14 @@ def test_nothing_is_sent_while_the_database_takes_no_writes(gateway: Gateway) ->
     eventually(lambda: audit(tenant) == [], what="books that are in order")
     billed = Usage.objects.filter(organization=tenant, billed=True).values_list("id", flat=True)
     assert {outcome.request_id for outcome in outcomes if outcome.complete} == set(billed)
+
+
+def test_it_comes_back_although_journals_cannot_be_read(gateway: Gateway, tmp_path: Path) -> None:
+    # As on a disk that has become read-only: nothing there can be opened to be written to.
+    (tmp_path / "gateway" / "dead.journal").mkdir()
+    fail_over("on")
+    eventually(lambda: not ready(gateway))
+
+    fail_over("off")
+
+    eventually(lambda: ready(gateway), what="its return")

@@ -264,13 +264,15 @@ class Runtime:
                 await self.leases.keep()
                 await self.budgets.keep()
                 await self._note_used()
-                await self._recover()
                 await self.claims.keep()
                 self.client.prune()
                 if not self.settler.writing:
                     self.settler.away = False
+                await self._recover()
             except DatabaseAway:
                 self.settler.away = True
+            except OSError as error:
+                log.warning("journals_not_read", cause=str(error))
             except Exception:
                 log.exception("keeper_failed")
             await asyncio.sleep(KEEP_EVERY_S)
