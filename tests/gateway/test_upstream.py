@@ -255,6 +255,34 @@ def test_a_connection_that_went_stale_is_replaced() -> None:
     asyncio.run(run())
 
 
+def test_a_request_is_sent_twice_at_most_however_many_connections_went_stale() -> None:
+    async def run() -> int:
+        first = asyncio.Barrier(5)
+        again = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal again
+            await reader.read(1_000)
+            if again == 0:
+                await first.wait()
+                writer.write(OK)
+                await writer.drain()
+                await reader.read(1_000)  # it may have done all that was asked
+            again += 1
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = Client()
+        assert await asyncio.gather(*(ask(url, client) for _ in range(5))) == [b"ok"] * 5
+        with pytest.raises(UpstreamError):
+            await ask(url, client)
+        server.close()
+        return again
+
+    assert asyncio.run(run()) == 2
+
+
 def test_what_is_passed_on_may_be_larger_than_any_answer_up_to_its_own_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

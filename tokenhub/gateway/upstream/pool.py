@@ -119,8 +119,10 @@ class Pool:
         A kept-alive connection that the peer closed before a byte of the answer is replaced once:
         nothing was received, so nothing was answered. ``ServiceUnavailable`` where we can open no other.
         """
+        replaced = False
         while True:
-            connection = self._take()
+            # The others that are idle may be as stale as the first: one more of them would be one more try.
+            connection = None if replaced else self._take()
             reused = connection is not None
             if connection is None:
                 connection = await self._connect()
@@ -135,6 +137,7 @@ class Pool:
             except Stale:
                 connection.abort()
                 if reused:
+                    replaced = True
                     continue
                 raise UpstreamError("disconnected") from None
             except TimeoutError:
