@@ -103,12 +103,13 @@ async def resolve_async(host: str, port: int) -> list[str]:
     return _checked(host, await asyncio.shield(asyncio.wrap_future(_looked_up(host, port))))
 
 
-_lookups: dict[tuple[str, int], Future[list[Any]]] = {}
+_Found = Iterable[tuple[Any, ...]]
+_lookups: dict[tuple[str, int], Future[_Found]] = {}
 """Those under way."""
 _asking = threading.Lock()
 
 
-def _looked_up(host: str, port: int) -> "Future[list[Any]]":
+def _looked_up(host: str, port: int) -> Future[_Found]:
     """The lookup of a name that is under way, or a new one on a thread of its own.
 
     The event loop's few threads would all come to wait for one slow name, and every other name for them: uvloop has
@@ -123,7 +124,7 @@ def _looked_up(host: str, port: int) -> "Future[list[Any]]":
         return found
 
 
-def _look_up(host: str, port: int, found: "Future[list[Any]]") -> None:
+def _look_up(host: str, port: int, found: Future[_Found]) -> None:
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except Exception as error:  # noqa: BLE001  (whoever asked raises it)
