@@ -16,6 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -98,8 +99,45 @@ async def resolve_async(host: str, port: int) -> list[str]:
     literal = _literal(host, port)
     if literal is not None:
         return [literal]
-    loop = asyncio.get_running_loop()
-    return _checked(host, await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    # Whoever gives up waits for it no more; the others do.
+    return _checked(host, await asyncio.shield(asyncio.wrap_future(_looked_up(host, port))))
+
+
+_Found = Iterable[tuple[Any, ...]]
+_lookups: dict[tuple[str, int], Future[_Found]] = {}
+"""Those under way."""
+_asking = threading.Lock()
+
+
+def _looked_up(host: str, port: int) -> Future[_Found]:
+    """The lookup of a name that is under way, or a new one on a thread of its own.
+
+    The event loop's few threads would all come to wait for one slow name, and every other name for them: uvloop has
+    two. What gives up a lookup does not end it.
+    """
+    with _asking:
+        found = _lookups.get((host, port))
+        if found is None:
+            found = Future()
+            threading.Thread(target=_look_up, args=(host, port, found), daemon=True).start()
+            _lookups[host, port] = found
+        return found
+
+
+def _look_up(host: str, port: int, found: Future[_Found]) -> None:
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except Exception as error:  # noqa: BLE001  (whoever asked raises it)
+        _no_longer(host, port)
+        found.set_exception(error)
+    else:
+        _no_longer(host, port)
+        found.set_result(addresses)
+
+
+def _no_longer(host: str, port: int) -> None:
+    with _asking:
+        del _lookups[host, port]
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float) -> Answer:

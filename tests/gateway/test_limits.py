@@ -1,5 +1,6 @@
 """Limits exact over all gateway processes, with Redis and, in a stated safe mode, without it."""
 
+import asyncio
 import re
 import time
 import uuid
@@ -22,6 +23,8 @@ from tests.gateway.test_terms import agree
 from tests.live import Gateway, marker
 from tests.load import Load, Outcome, at_once, call
 from tests.processes import Server, eventually
+from tokenhub.gateway.limits import scripts
+from tokenhub.gateway.redis import Redis, RedisRefused
 from tokenhub.stack.redis import EmbeddedRedis
 
 MODEL = "deepseek/deepseek-v3.2"
@@ -213,6 +216,40 @@ def test_without_redis_each_process_lets_through_its_share_and_then_all_is_exact
     revived = burst(two[:1], secret, 10)
     passed_s = time.monotonic() - began_s
     assert alone[200] + revived[200] <= 20 + int(passed_s * 20 / 60) + 1
+
+
+@pytest.mark.parametrize(
+    ("harm", "undo"),
+    [
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+    ],
+)
+def test_a_redis_that_takes_no_writes_is_left_and_looked_for_until_one_does(
+    own_redis: EmbeddedRedis, harm: str, undo: str
+) -> None:
+    async def run(redis: redis_client.Redis) -> None:
+        ours = Redis(own_redis.url, scripts.ALL)
+        ours.start()
+        assert await ours.ready(10)
+        redis.execute_command(*harm.split())
+        with pytest.raises(RedisRefused):
+            await ours.run(scripts.ALIVE, (b"test",), b"process", b"1000")
+        await asyncio.sleep(0)
+
+        # Its name may lead to another by now: it is not asked again, and not kept.
+        assert not ours.connected
+
+        redis.execute_command(*undo.split())
+        async with asyncio.timeout(10):
+            while not ours.connected:
+                await asyncio.sleep(0.01)
+        assert await ours.run(scripts.ALIVE, (b"test",), b"process", b"1000") == 1
+        await ours.stop()
+
+    with client(own_redis) as redis:
+        asyncio.run(run(redis))
 
 
 # who may not call

@@ -1,6 +1,7 @@
 """A charge of what nobody was given is taken back in the end, whatever goes wrong meanwhile (P1, R4)."""
 
 import asyncio
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,25 @@ def test_a_journal_that_is_being_made_is_nobodys_to_remove(
     assert marked(tmp_path) == []  # its process lives
     mine.close([slot])
     assert marked(tmp_path) == [request]
+
+
+def test_a_journal_that_was_removed_under_its_process_is_kept_in_another_file(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "data"
+    marks = Journal(directory, "mine")
+    assert not marks.mend()
+    first, second = uuid.uuid4(), uuid.uuid4()
+    slot = marks.pending(first)
+    marks.pending(second)
+
+    shutil.rmtree(directory)
+    assert marks.mend()
+
+    marks.done(slot)
+    # As a kill leaves it: what was marked before and is not delivered yet is there to be found.
+    dead = directory / "dead.journal"
+    dead.write_bytes(marks.path.read_bytes())
+    assert marked(directory) == [second]
+    marks.close()
+    assert list(directory.iterdir()) == [dead]

@@ -1,10 +1,14 @@
 """The gateway's HTTP client against servers that mean it harm: everything is bounded, nothing is followed."""
 
 import asyncio
+import socket
 import ssl
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -253,6 +257,69 @@ def test_a_connection_that_went_stale_is_replaced() -> None:
         server.close()
 
     asyncio.run(run())
+
+
+def test_a_name_that_takes_long_to_look_up_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, looked_up, over = socket.getaddrinfo, Counter[str](), threading.Event()
+
+    def getaddrinfo(host: str, *arguments: Any, **more: Any) -> Any:
+        looked_up[host] += 1
+        if host == "slow.example.com":
+            over.wait(30)
+        return real("127.0.0.1", *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def run() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1_000)
+            writer.write(OK)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        slow = [asyncio.ensure_future(ask(f"http://slow.example.com:{port}")) for _ in range(40)]
+        await asyncio.sleep(0)
+
+        assert await ask(f"http://quick.example.com:{port}") == b"ok"
+
+        slow.pop().cancel()  # the others wait on
+        over.set()
+        assert await asyncio.gather(*slow) == [b"ok"] * 39
+        server.close()
+
+    asyncio.run(run())
+    assert looked_up["slow.example.com"] == 1
+
+
+def test_a_request_is_sent_twice_at_most_however_many_connections_went_stale() -> None:
+    async def run() -> int:
+        first = asyncio.Barrier(5)
+        again = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal again
+            await reader.read(1_000)
+            if again == 0:
+                await first.wait()
+                writer.write(OK)
+                await writer.drain()
+                await reader.read(1_000)  # it may have done all that was asked
+            again += 1
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = Client()
+        assert await asyncio.gather(*(ask(url, client) for _ in range(5))) == [b"ok"] * 5
+        with pytest.raises(UpstreamError):
+            await ask(url, client)
+        server.close()
+        return again
+
+    assert asyncio.run(run()) == 2
 
 
 def test_what_is_passed_on_may_be_larger_than_any_answer_up_to_its_own_limit(

@@ -19,7 +19,14 @@ Arguments = Sequence[object] | Mapping[str, object]
 
 
 class DatabaseAway(Exception):
-    """No answer from PostgreSQL. Whether the last statement took effect is unknown."""
+    """No answer from PostgreSQL, or none that can be worked with. Whether the last statement took effect is unknown."""
+
+
+UNFIT = frozenset({"25", "42"})
+"""Classes of SQLSTATE that say the same of every statement of ours: this server takes no writes (a standby, since a
+failover), or does not have or allow what we use (it is being restored). It is as good as none."""
+TOO_MUCH = "54"
+"""And one that psycopg takes for the server's trouble, although the statement would always meet it."""
 
 
 class Link:
@@ -56,12 +63,11 @@ class Link:
                 if self._connection is None:
                     self._connection = await connect(self._url, self._name)
                 return await self._run(statement, arguments)
-        except (
-            psycopg.OperationalError,
-            psycopg.InterfaceError,
-            OSError,
-            TimeoutError,
-        ) as error:
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            if isinstance(error, psycopg.Error) and not _away(error):
+                raise
+            if isinstance(error, psycopg.InternalError | psycopg.ProgrammingError):
+                log.error("database_unfit", application=self._name, cause=str(error)[:200])
             await self._drop()
             raise DatabaseAway(type(error).__name__) from error
         except asyncio.CancelledError:
@@ -84,11 +90,20 @@ class Link:
             await connection.close()
 
 
+def _away(error: psycopg.Error) -> bool:
+    """Whether it is the server that fails, and not the statement."""
+    kind = (error.sqlstate or "")[:2]
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return kind != TOO_MUCH
+    return kind in UNFIT
+
+
 async def connect(url: str, name: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    """An autocommit connection that notices a dead peer by itself."""
+    """An autocommit connection to a server that takes writes, which notices a dead peer by itself."""
     return await psycopg.AsyncConnection.connect(
         url,
         autocommit=True,
         application_name=f"{APPLICATION}-{name}",
+        target_session_attrs="read-write",
         **peers.POSTGRES,
     )

@@ -23,24 +23,40 @@ class Journal:
     """The marks of this process, in a file that a lock says is alive."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{name}{SUFFIX}"
+        self._file, self._marks = self._make(bytes(SLOTS * SLOT_BYTES))
+        self._free = list(range(SLOTS))
+
+    def _make(self, marks: bytes) -> tuple[int, mmap.mmap]:
+        """The file with these marks, and its memory."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         # Under another name until it is locked: unlocked, it would be taken for a dead process's and removed.
-        new = directory / f"{name}.new"
-        self._file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        new = self.path.with_suffix(".new")
+        file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Every block of it now: a mark that found the disk full would end the process (SIGBUS).
-            os.posix_fallocate(self._file, 0, SLOTS * SLOT_BYTES)
+            os.posix_fallocate(file, 0, SLOTS * SLOT_BYTES)
+            memory = mmap.mmap(file, SLOTS * SLOT_BYTES)
+            memory[:] = marks
             new.rename(self.path)
         except OSError as error:
             new.unlink(missing_ok=True)
-            os.close(self._file)
+            os.close(file)
             raise OSError(
                 error.errno, f"No journal can be kept: {error.strerror}", str(self.path)
             ) from None
-        self._marks = mmap.mmap(self._file, SLOTS * SLOT_BYTES)
-        self._free = list(range(SLOTS))
+        return file, memory
+
+    def mend(self) -> bool:
+        """Where somebody removed the file, keep the marks in another; whether that was so. ``OSError``."""
+        if os.fstat(self._file).st_nlink:
+            return False
+        file, memory = self._make(self._marks[:])
+        self._marks.close()
+        os.close(self._file)
+        self._file, self._marks = file, memory
+        return True
 
     def pending(self, request: uuid.UUID) -> int:
         """Mark a result that is about to be charged; returns its slot. -1 where all are taken."""

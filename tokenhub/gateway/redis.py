@@ -22,6 +22,9 @@ CONNECT_WITHIN_S = 2.0
 ANSWER_WITHIN_S = 2.0
 RETRY_S = 0.25
 
+_UNFIT = ("READONLY", "OOM", "NOREPLICAS", "MISCONF", "MASTERDOWN", "LOADING", "NOAUTH", "NOSCRIPT")  # fmt: skip
+"""Refusals that say the same of every command of ours; before Redis 7 they stand inside of a script's error."""
+
 Reply = Any
 """``None``, an integer, bytes, or a list of them."""
 
@@ -139,6 +142,8 @@ async def _connect(options: dict[str, Any], scripts: tuple[Script, ...]) -> "_Wi
             await wire.call((b"SELECT", b"%d" % database))
         for script in scripts:
             await wire.call((b"SCRIPT", b"LOAD", script.source))
+        # One that takes no writes (a replica, since a failover) is as good as none: the name may lead to another soon.
+        await wire.call((b"SET", b"tokenhub:writable", b"1", b"PX", b"1000"))
     except BaseException:
         wire.close()
         raise
@@ -212,8 +217,8 @@ class _Wire(asyncio.Protocol):
             if not future.done():
                 if isinstance(reply, RedisRefused):
                     future.set_exception(reply)
-                    if reply.args[0].startswith("NOSCRIPT"):
-                        self.close()  # the next connection loads them again
+                    if any(word in reply.args[0] for word in _UNFIT):
+                        self.close()  # the next connection finds out whether it is better off
                         return
                 else:
                     future.set_result(reply)

@@ -264,13 +264,15 @@ class Runtime:
                 await self.leases.keep()
                 await self.budgets.keep()
                 await self._note_used()
-                await self._recover()
                 await self.claims.keep()
                 self.client.prune()
                 if not self.settler.writing:
                     self.settler.away = False
+                await self._recover()
             except DatabaseAway:
                 self.settler.away = True
+            except OSError as error:
+                log.warning("journals_in_trouble", cause=str(error))
             except Exception:
                 log.exception("keeper_failed")
             await asyncio.sleep(KEEP_EVERY_S)
@@ -293,6 +295,8 @@ class Runtime:
 
     async def _recover(self) -> None:
         """Take back what a dead gateway on this machine had charged and not delivered."""
+        if self.journal.mend():
+            log.error("journal_removed", path=str(self.journal.path))
         for path, pending in abandoned(self.journal.path.parent):
             if pending:
                 writer = f"{APPLICATION}-settle-{path.stem}"

@@ -5,6 +5,7 @@ time that libpq's exchange itself does. Opening, timeouts and reconnecting are `
 """
 
 import asyncio
+import select
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,13 +111,11 @@ class _Exchange:
     def _readable(self) -> None:
         try:
             self._pgconn.consume_input()
-            while not self._pgconn.is_busy():
-                result = self._pgconn.get_result()
-                if result is None:
-                    break
-                self._result = result
-            else:
-                return
+            while not self._whole():
+                # uvloop says only once that a connection has broken, and maybe together with the last that came.
+                if not _has_more(self._socket):
+                    return
+                self._pgconn.consume_input()
         except psycopg.Error as error:
             self._fail(error)
             return
@@ -124,8 +123,24 @@ class _Exchange:
         if result is not None and self._answer is not None and not self._answer.done():
             self._answer.set_result(result)
 
+    def _whole(self) -> bool:
+        """Whether the answer has come to its end."""
+        while not self._pgconn.is_busy():
+            result = self._pgconn.get_result()
+            if result is None:
+                return True
+            self._result = result
+        return False
+
     def _fail(self, error: psycopg.Error) -> None:
         """The connection is gone: the socket would be readable for ever."""
         self.close()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+
+
+def _has_more(socket: int) -> bool:
+    """Whether something can be read from a socket, be it its end."""
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))

@@ -4,6 +4,7 @@ One request at a time per connection; the most recently used connection is used 
 """
 
 import asyncio
+import errno
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from accounts import egress
+from tokenhub.gateway.errors import ServiceUnavailable
 from tokenhub.gateway.upstream.connection import (
     SMALL_BODY_BYTES,
     Body,
@@ -23,6 +25,8 @@ from tokenhub.gateway.upstream.connection import (
 CONNECT_TIMEOUT_S = 5.0
 IDLE_CONNECTION_S = 20.0
 MAX_IDLE_PER_ORIGIN = 512
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What this machine is out of says nothing of a provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +117,12 @@ class Pool:
         """Send a request and wait for the answer's headers.
 
         A kept-alive connection that the peer closed before a byte of the answer is replaced once:
-        nothing was received, so nothing was answered.
+        nothing was received, so nothing was answered. ``ServiceUnavailable`` where we can open no other.
         """
+        replaced = False
         while True:
-            connection = self._take()
+            # The others that are idle may be as stale as the first: one more of them would be one more try.
+            connection = None if replaced else self._take()
             reused = connection is not None
             if connection is None:
                 connection = await self._connect()
@@ -131,6 +137,7 @@ class Pool:
             except Stale:
                 connection.abort()
                 if reused:
+                    replaced = True
                     continue
                 raise UpstreamError("disconnected") from None
             except TimeoutError:
@@ -178,7 +185,12 @@ class Pool:
             raise UpstreamError("connect_timeout") from None
         except ssl.SSLError:
             raise UpstreamError("tls_error") from None
-        except OSError:
+        except OSError as error:
+            if error.errno in _OURS:
+                raise ServiceUnavailable(
+                    "This gateway has no connection left to give. Retry shortly.",
+                    headers={"retry-after": "1"},
+                ) from None
             raise UpstreamError("connect_error") from None
 
     async def _connect_to(self, addresses: list[str]) -> Connection:
