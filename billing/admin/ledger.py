@@ -2,18 +2,18 @@
 
 from django.contrib import admin
 
-from accounts.admin import ReadOnlyAdmin
+from billing.admin.money import MoneyAdmin
 from billing.models import Account, Lease, MediaTask, Transfer, Usage
 
 
 @admin.register(Account)
-class AccountAdmin(ReadOnlyAdmin):
+class AccountAdmin(MoneyAdmin):
     list_display = ["organization", "kind", "balance_nano", "leased_nano"]
     list_select_related = ["organization"]
 
 
 @admin.register(Transfer)
-class TransferAdmin(ReadOnlyAdmin):
+class TransferAdmin(MoneyAdmin):
     list_display = [
         "created_at",
         "organization",
@@ -27,7 +27,7 @@ class TransferAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Lease)
-class LeaseAdmin(ReadOnlyAdmin):
+class LeaseAdmin(MoneyAdmin):
     list_display = [
         "id",
         "organization",
@@ -41,14 +41,14 @@ class LeaseAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Usage)
-class UsageAdmin(ReadOnlyAdmin):
+class UsageAdmin(MoneyAdmin):
     list_display = ["id", "organization", "status", "billed", "model", "provider", "total_nano"]
     list_select_related = ["organization"]
     search_fields = ["id"]
 
 
 @admin.register(MediaTask)
-class MediaTaskAdmin(ReadOnlyAdmin):
+class MediaTaskAdmin(MoneyAdmin):
     """Videos on their way and what became of them."""
 
     list_display = (

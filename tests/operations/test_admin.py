@@ -206,3 +206,20 @@ def test_in_production_an_operator_without_a_second_factor_is_led_to_setting_one
 
     Authenticator.objects.create(user=operator, type="totp", data={"secret": "x"})
     assert client.get("/admin/").status_code == 200
+
+
+def test_times_say_that_they_are_in_utc(operator: User, client: Client) -> None:
+    tenant = factories.organization("Of an instant")
+    tenant.created_at = datetime(2026, 3, 4, 15, 6, tzinfo=UTC)
+    tenant.save(update_fields=["created_at"])
+
+    shown = client.get("/admin/accounts/organization/").content.decode()
+
+    assert "4 Mar 2026 15:06 UTC" in shown
+
+
+def test_each_half_of_a_time_has_a_label_of_its_own(operator: User, client: Client) -> None:
+    form = client.get("/admin/billing/agreement/add/").content.decode()
+
+    for name in ("effective_from_0", "effective_from_1"):
+        assert f'<label for="id_{name}">' in form
