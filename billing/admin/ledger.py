@@ -1,9 +1,20 @@
 """The ledger and usage for operators: to look at, never to change."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from django.contrib import admin
 
 from billing.admin.money import MoneyAdmin
 from billing.models import Account, Lease, MediaTask, Transfer, Usage
+
+
+class ValueOrNone(admin.AllValuesFieldListFilter):
+    """By each value there is; a link needs a word where the value is empty."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": choice["display"] or "None"}
 
 
 @admin.register(Account)
@@ -55,6 +66,6 @@ class MediaTaskAdmin(MoneyAdmin):
         "id", "organization", "created_at", "status", "model_requested", "provider", "region", "polls",
         "error_code", "finished_at",
     )  # fmt: skip
-    list_filter = ("status", "provider", "error_code")
+    list_filter = ("status", ("provider", ValueOrNone), ("error_code", ValueOrNone))
     search_fields = ("id", "upstream_id", "organization__slug")
     list_select_related = ("organization",)

@@ -223,3 +223,21 @@ def test_each_half_of_a_time_has_a_label_of_its_own(operator: User, client: Clie
 
     for name in ("effective_from_0", "effective_from_1"):
         assert f'<label for="id_{name}">' in form
+
+
+def test_a_filter_by_what_is_empty_has_a_word_to_press(operator: User, client: Client) -> None:
+    factories.media_task(factories.organization(), begun=False)
+
+    shown = client.get("/admin/billing/mediatask/").content.decode()
+
+    assert '<a href="?error_code=">None</a>' in shown
+
+
+def test_prices_say_whose_they_are(operator: User, client: Client) -> None:
+    offered = Offering.objects.select_related("model", "endpoint__provider").first()
+    assert offered is not None
+
+    shown = client.get("/admin/routing/price/").content.decode()
+
+    endpoint = offered.endpoint
+    assert f"{offered.model} at {endpoint.provider}, {endpoint.region_id}" in shown
