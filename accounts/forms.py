@@ -68,6 +68,9 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ["name"]
+        help_texts = {
+            "name": "Members of your organizations see it; without one, they see your address."
+        }
 
 
 class AppearanceForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -76,6 +76,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
             "legal_name", "line1", "line2", "postal_code", "city", "country", "tax_id", "po_number",
             "email",
         ]  # fmt: skip
+        labels = {"email": "Invoices by email to"}
 
 
 class BudgetForm(forms.Form):

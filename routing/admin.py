@@ -157,11 +157,18 @@ class OfferingHealthAdmin(ReadOnlyAdmin):
         return str(obj.offering.endpoint.region_id)
 
 
+@admin.display(description="Offering", ordering="offering__model__slug")
+def offered(obj: Any) -> str:
+    """Which offering a row is about, in names."""
+    endpoint = obj.offering.endpoint
+    return f"{obj.offering.model} at {endpoint.provider}, {endpoint.region_id}"
+
+
 @admin.register(HealthSample)
 class HealthSampleAdmin(ReadOnlyAdmin):
     """What probes and real calls saw, one by one."""
 
-    list_display = ["at", "offering", "source", "successes", "failures", "outcome", "latency_ms"]
+    list_display = ["at", offered, "source", "successes", "failures", "outcome", "latency_ms"]
     list_select_related = ["offering__model", "offering__endpoint__provider"]
     list_filter = ["source", "outcome", "offering__endpoint__provider"]
     date_hierarchy = "at"
@@ -250,7 +257,7 @@ class PriceAdmin(ImportMixin, admin.ModelAdmin):  # type: ignore[misc,type-arg]
         at = form.cleaned_data.get("effective_from") if form is not None and form.is_bound else None
         return {**given, "effective_from": at}
 
-    list_display = ["offering", "effective_from", "created_at"]
+    list_display = [offered, "effective_from", "created_at"]
     list_select_related = ["offering__model", "offering__endpoint__provider"]
     raw_id_fields = ["offering"]
     inlines = [PriceComponentInline]

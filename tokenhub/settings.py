@@ -50,6 +50,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
     "tokenhub.operations.adminsite.OperationsAdminConfig",
+    "django.forms",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -106,6 +107,8 @@ MIDDLEWARE = [
 SILENCED_SYSTEM_CHECKS: list[str] = env.list("SILENCED_SYSTEM_CHECKS", default=[])
 
 ROOT_URLCONF = "tokenhub.urls"
+# Widgets are drawn by what is in templates/ too.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 ASGI_APPLICATION = "tokenhub.asgi.application"
 
 TEMPLATES = [
@@ -238,6 +241,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+FORMAT_MODULE_PATH = "tokenhub.formats"
 
 STATIC_URL = "/static/"
 # With DEBUG they are served from where they are, and collected nowhere.

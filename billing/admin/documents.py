@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from accounts.admin import ReadOnlyAdmin, staff
+from billing.admin.money import MoneyAdmin, in_usd
 from billing.corrections import left_nano
 from billing.forms import UsdField
 from billing.invoices import issue_credit_note
@@ -51,9 +52,10 @@ class InvoiceLineInline(admin.TabularInline):  # type: ignore[type-arg]
     model = InvoiceLine
     extra = 0
     can_delete = False
-    exclude = ["organization", "components"]
+    exclude = ["organization", "components", "model_fee_nano", "service_fee_nano"]
     readonly_fields = [
-        "month", "model", "provider", "region", "requests", "model_fee_nano", "service_fee_nano",
+        "month", "model", "provider", "region", "requests", in_usd("model_fee_nano"),
+        in_usd("service_fee_nano"),
     ]  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -61,7 +63,7 @@ class InvoiceLineInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(ReadOnlyAdmin):
+class InvoiceAdmin(MoneyAdmin):
     """Documents of use. “Add” makes a credit note, which gives the money back."""
 
     list_display = ["number", "organization", "kind", "period_start", "total_nano", "issued_at"]
@@ -95,7 +97,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Receipt)
-class ReceiptAdmin(ReadOnlyAdmin):
+class ReceiptAdmin(MoneyAdmin):
     """Card payments received."""
 
     list_display = ["number", "organization", "amount_nano", "description", "issued_at"]

@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.admin import ReadOnlyAdmin
+from billing.admin.money import MoneyAdmin
 from billing.errors import BillingError
 from billing.models import (
     Alert,
@@ -24,7 +25,7 @@ from billing.payments import inbox, outbox, topups
 
 
 @admin.register(TopUp)
-class TopUpAdmin(ReadOnlyAdmin):
+class TopUpAdmin(MoneyAdmin):
     """Payments into balances."""
 
     list_display = [
@@ -72,7 +73,7 @@ class StripeEventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(StripeInstruction)
-class StripeInstructionAdmin(ReadOnlyAdmin):
+class StripeInstructionAdmin(MoneyAdmin):
     """What Stripe is told by a job: pages to close, plans to end and pay back."""
 
     list_display = [
@@ -100,14 +101,14 @@ class StripeInstructionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Reconciliation)
-class ReconciliationAdmin(ReadOnlyAdmin):
+class ReconciliationAdmin(MoneyAdmin):
     """Stripe's books against ours."""
 
     list_display = ["started_at", "finished_at", "since", "payments", "credited", "differences"]
 
 
 @admin.register(Refund)
-class RefundAdmin(ReadOnlyAdmin):
+class RefundAdmin(MoneyAdmin):
     """Money that went back."""
 
     list_display = [
@@ -119,7 +120,7 @@ class RefundAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Dispute)
-class DisputeAdmin(ReadOnlyAdmin):
+class DisputeAdmin(MoneyAdmin):
     """Payments that are contested."""
 
     list_display = [
@@ -130,7 +131,7 @@ class DisputeAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AutomaticTopUp)
-class AutomaticTopUpAdmin(ReadOnlyAdmin):
+class AutomaticTopUpAdmin(MoneyAdmin):
     """How balances refill themselves."""
 
     list_display = [
@@ -142,7 +143,7 @@ class AutomaticTopUpAdmin(ReadOnlyAdmin):
 
 
 @admin.register(PlanPayment)
-class PlanPaymentAdmin(ReadOnlyAdmin):
+class PlanPaymentAdmin(MoneyAdmin):
     """Card payments for plans."""
 
     list_display = ["id", "organization", "subscription", "amount_nano", "paid_at"]
@@ -167,7 +168,7 @@ class BillingProfileAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Budget)
-class BudgetAdmin(ReadOnlyAdmin):
+class BudgetAdmin(MoneyAdmin):
     """When organizations want to be told."""
 
     list_display = ["organization", "low_balance_nano", "monthly_nano"]
@@ -175,7 +176,7 @@ class BudgetAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
+class AlertAdmin(MoneyAdmin):
     """What they were told."""
 
     list_display = ["created_at", "organization", "kind", "threshold", "message", "mailed_at"]

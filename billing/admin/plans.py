@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.admin import staff
 from accounts.audit import record
+from billing.admin.money import in_usd
 from billing.errors import BillingError
 from billing.models import STARTER, Agreement, Plan, PlanVersion, Subscription
 from billing.payments import subscriptions
@@ -32,7 +33,7 @@ class PlanVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A change of a plan is a new version, from an instant on."""
 
     list_display = [
-        "plan", "effective_from", "rpm", "concurrency", "monthly_price_nano", "fee_bps",
+        "plan", "effective_from", "rpm", "concurrency", in_usd("monthly_price_nano"), "fee_bps",
         "compliance_extension",
     ]  # fmt: skip
     list_filter = ["plan"]
@@ -53,6 +54,7 @@ class AgreementForm(forms.ModelForm):  # type: ignore[type-arg]
             "organization", "fee_bps", "rpm", "concurrency", "effective_from", "effective_until",
             "agreed_by", "reference",
         ]  # fmt: skip
+        labels = {"fee_bps": "Service fee (bps)", "rpm": "Requests per minute"}
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}

@@ -14,7 +14,15 @@ from django.utils import timezone
 
 from accounts.models import AuditEvent, TenantModel
 from billing.audit import audit
-from billing.models import Agreement, Invoice, PlanVersion, StripeEvent, Subscription, TopUp
+from billing.models import (
+    Account,
+    Agreement,
+    Invoice,
+    PlanVersion,
+    StripeEvent,
+    Subscription,
+    TopUp,
+)
 from billing.plans import terms_of
 from billing.selectors import balance_of
 from tests import factories
@@ -249,3 +257,17 @@ def test_what_was_paid_and_numbered_is_not_rewritten_by_sql(statement: str) -> N
 
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def test_money_is_read_in_dollars(operator: Client) -> None:
+    tenant = factories.organization(credit_nano=1_234_500_000_000)
+
+    shown = operator.get(page("account")).content.decode()
+    wallet = Account.objects.for_organization(tenant).get(kind="wallet")
+    alone = operator.get(page("account", "change", wallet.pk)).content.decode()
+
+    for each in (shown, alone):
+        assert "(USD)" in each
+        assert "1234.50<" in each
+        assert "1234500000000" not in each
+    assert operator.get(page("account") + "?o=3").status_code == 200  # still in order of amounts

@@ -12,7 +12,8 @@ from tests.operations.test_admin import trouble
 from tests.processes import Server
 
 PAGES = [
-    "/admin/", "/admin/billing/adjustment/add/", "/admin/billing/adjustment/", "/admin/accounts/organization/",
+    "/admin/", "/admin/billing/adjustment/add/", "/admin/billing/adjustment/", "/admin/billing/agreement/add/",
+    "/admin/accounts/organization/",
     "/admin/operations/taskrun/", "/admin/webhooks/delivery/", "/admin/routing/price/import/",
 ]  # fmt: skip
 

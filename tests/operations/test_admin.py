@@ -206,3 +206,38 @@ def test_in_production_an_operator_without_a_second_factor_is_led_to_setting_one
 
     Authenticator.objects.create(user=operator, type="totp", data={"secret": "x"})
     assert client.get("/admin/").status_code == 200
+
+
+def test_times_say_that_they_are_in_utc(operator: User, client: Client) -> None:
+    tenant = factories.organization("Of an instant")
+    tenant.created_at = datetime(2026, 3, 4, 15, 6, tzinfo=UTC)
+    tenant.save(update_fields=["created_at"])
+
+    shown = client.get("/admin/accounts/organization/").content.decode()
+
+    assert "4 Mar 2026 15:06 UTC" in shown
+
+
+def test_each_half_of_a_time_has_a_label_of_its_own(operator: User, client: Client) -> None:
+    form = client.get("/admin/billing/agreement/add/").content.decode()
+
+    for name in ("effective_from_0", "effective_from_1"):
+        assert f'<label for="id_{name}">' in form
+
+
+def test_a_filter_by_what_is_empty_has_a_word_to_press(operator: User, client: Client) -> None:
+    factories.media_task(factories.organization(), begun=False)
+
+    shown = client.get("/admin/billing/mediatask/").content.decode()
+
+    assert '<a href="?error_code=">None</a>' in shown
+
+
+def test_prices_say_whose_they_are(operator: User, client: Client) -> None:
+    offered = Offering.objects.select_related("model", "endpoint__provider").first()
+    assert offered is not None
+
+    shown = client.get("/admin/routing/price/").content.decode()
+
+    endpoint = offered.endpoint
+    assert f"{offered.model} at {endpoint.provider}, {endpoint.region_id}" in shown

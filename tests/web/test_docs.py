@@ -110,3 +110,21 @@ def test_samples_carry_the_readers_address_and_run_in_every_language() -> None:
         "javascript",
     }
     assert all(settings.PUBLIC_URL in sample.code for sample in samples if sample.runs)
+
+
+@pytest.mark.django_db
+def test_what_is_found_is_shown_in_words_not_in_marks_or_code(client: Client) -> None:
+    hits = client.get("/docs/search/", {"q": "deepseek-v3.2"}).context["hits"]
+
+    assert len(hits) > 3
+    for hit in hits:
+        assert not re.search(r"`|\*\*|\]\(|curl http|import ", hit.excerpt), hit.excerpt
+        assert len(hit.excerpt) <= 204
+
+
+def test_an_error_begins_with_its_status_and_is_no_list() -> None:
+    page = docs.page("errors")
+    assert page is not None
+
+    assert "<ol" not in page.html
+    assert "<p>HTTP 402. " in page.html

@@ -17,7 +17,7 @@ from billing.models import Alert
 from keys.models import ApiKey
 from keys.services import mint
 from tests import factories
-from tests.web.pages import safe
+from tests.web.pages import HOSTILE, safe
 from tests.web.routes import site_routes
 from tokenhub.web.notifications import mail_announcements
 
@@ -286,3 +286,28 @@ def test_deleting_and_exporting_need_a_recent_sign_in(client: Client, me: User) 
 
     for path in ("/me/delete/", "/me/export/data.json"):
         assert client.get(path)["location"].startswith("/accounts/reauthenticate/")
+
+
+def test_a_session_is_told_by_its_browsers_name_and_by_what_it_said(
+    client: Client, me: User
+) -> None:
+    said = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Chrome/140.0.0.0 Safari/537.36"
+    another_browser(me, said)
+    another_browser(me, HOSTILE)
+
+    page = client.get("/accounts/sessions/")
+
+    safe(page)
+    shown = page.content.decode()
+    assert "<summary>Chrome on macOS</summary>" in shown
+    assert said in shown
+    assert "<summary>Unknown browser</summary>" in shown
+
+
+def test_pages_of_ones_account_are_written_as_all_others_are(client: Client, me: User) -> None:
+    two_factor = client.get("/accounts/2fa/").content.decode()
+    password = client.get("/accounts/password/change/").content.decode()
+
+    assert "Two-factor authentication" in " ".join(two_factor.split())
+    assert "Authenticator app" in two_factor
+    assert ">New password (again)</label>" in password

@@ -51,7 +51,7 @@ ACCOUNT = (
         "Your account",
         (
             ("me_profile", "Profile", "user"),
-            ("account_email", "E-mail addresses", "envelope"),
+            ("account_email", "Email addresses", "envelope"),
             ("me_security", "Security", "shield-check"),
             ("account_change_password", "Password", "lock-closed"),
             ("mfa_index", "Passkeys and codes", "finger-print"),

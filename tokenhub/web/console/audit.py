@@ -1,7 +1,8 @@
 """The audit trail: every change, who made it, from what to what, from where."""
 
+import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ from tokenhub.web.days import DayField, midnight
 from tokenhub.web.downloads import csv_response
 
 PAGE = 50
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 COLUMNS = ("event", "time", "actor_kind", "actor", "action", "target", "before", "after", "ip_address")  # fmt: skip
 
 
@@ -103,7 +105,7 @@ def _changes(event: AuditEvent) -> list[tuple[str, str, str]]:
     """Each thing that changed: its name, before, after."""
     names = list(dict.fromkeys([*event.before, *event.after]))
     return [
-        (name.replace("_", " "), _value(event.before.get(name)), _value(event.after.get(name)))
+        (name.replace("_", " "), _spoken(event.before.get(name)), _spoken(event.after.get(name)))
         for name in names
         if event.before.get(name) != event.after.get(name)
     ]
@@ -111,6 +113,13 @@ def _changes(event: AuditEvent) -> list[tuple[str, str, str]]:
 
 def _words(values: dict[str, Any]) -> str:
     return "; ".join(f"{name}={_value(value)}" for name, value in values.items())
+
+
+def _spoken(value: Any) -> str:
+    """As the CSV has it, but for a time, which is spelled as it is everywhere on the page."""
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        return f"{datetime.fromisoformat(value).astimezone(UTC):%d %b %Y %H:%M:%S} UTC"
+    return _value(value)
 
 
 def _value(value: Any) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 from django.conf import settings
 from django.utils.safestring import SafeString
@@ -28,10 +29,11 @@ _HEADER = re.compile(r"\A---\n(.*?)\n---\n(.*)\Z", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading of a page and the text below it."""
+    """A heading of a page and what is below it, without marks: its words, and its words and code."""
 
     anchor: str
     title: str
+    prose: str
     text: str
 
 
@@ -94,15 +96,24 @@ def search(query: str, limit: int = 20) -> list[Hit]:
             title, text = f"{each.title} {section.title}".lower(), section.text.lower()
             counts = [10 * title.count(word) + text.count(word) for word in words]
             if all(counts):
-                scored.append((sum(counts), Hit(each, section, _excerpt(section.text, words))))
+                scored.append(
+                    (
+                        sum(counts),
+                        Hit(each, section, _excerpt(section.prose or each.summary, words)),
+                    )
+                )
     scored.sort(key=lambda found: -found[0])
     return [hit for _, hit in scored[:limit]]
 
 
 def _excerpt(text: str, words: list[str]) -> str:
+    """Whole words around the first that was sought."""
     places = [place for word in words if (place := text.lower().find(word)) >= 0]
     start = max(min(places, default=0) - 60, 0)
-    return " ".join(text[start : start + 200].split())
+    if start:
+        start = text.find(" ", start) + 1
+    cut = shorten(text[start:], 200, placeholder=" …")
+    return f"… {cut}" if start else cut
 
 
 _RUN = re.compile(r"(?<=^```)(\w+) run$", re.MULTILINE)
@@ -207,12 +218,24 @@ def _html(text: str) -> Token:
 
 def _sections(title: str, tokens: list[Token]) -> list[Section]:
     found: list[Section] = []
-    anchor, heading, texts = "", title, list[str]()
+    anchor, heading = "", title
+    prose, texts = list[str](), list[str]()
     for place, token in enumerate(tokens):
         if token.type == "heading_open":
-            found.append(Section(anchor, heading, " ".join(texts)))
-            anchor, heading, texts = str(token.attrs.get("id", "")), tokens[place + 1].content, []
-        elif token.type in ("inline", "fence"):
+            found.append(Section(anchor, heading, " ".join(prose), " ".join(texts)))
+            anchor, heading = str(token.attrs.get("id", "")), _plain(tokens[place + 1])
+            prose, texts = [], []
+        elif token.type == "inline" and tokens[place - 1].type != "heading_open":
+            prose.append(_plain(token))
+            texts.append(prose[-1])
+        elif token.type == "fence":
             texts.append(token.content)
-    found.append(Section(anchor, heading, " ".join(texts)))
+    found.append(Section(anchor, heading, " ".join(prose), " ".join(texts)))
     return found
+
+
+def _plain(token: Token) -> str:
+    """What is read of a line of Markdown: no backticks, asterisks or addresses of links."""
+    return "".join(
+        " " if part.type == "softbreak" else part.content for part in token.children or []
+    )

@@ -1,15 +1,18 @@
 """Filters that spell numbers, money and time the same way on every page."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django import template
+from django.template.defaultfilters import stringfilter
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.browsers import browser_name
 from billing.money import NANO_PER_USD, usd_from_nano
 from routing.models import Model
 from tokenhub.web import words
@@ -17,6 +20,8 @@ from tokenhub.web import words
 register = template.Library()
 
 CENT_NANO = NANO_PER_USD // 100
+# A word with a capital that does not begin the phrase; “TOTP” and “GitHub” are none.
+TITLED = re.compile(r"(?<=[\w,][ -])[A-Z](?=[a-z]+\b)")
 
 
 @register.filter
@@ -182,6 +187,19 @@ def clock(moment: datetime) -> SafeString:
     """Day and time in UTC, short; the year only where it is another."""
     pattern = "%d %b %H:%M:%S" if moment.year == timezone.now().year else "%d %b %Y %H:%M"
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(), f"{moment:{pattern}}")
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    """A browser in words."""
+    return browser_name(user_agent)
+
+
+@register.filter(is_safe=True)
+@stringfilter
+def sentence(phrase: str) -> str:
+    """``Change password`` of ``Change Password``: allauth's headings, written as ours are."""
+    return TITLED.sub(lambda found: found[0].lower(), phrase)
 
 
 @register.filter

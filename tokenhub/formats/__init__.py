@@ -1,0 +1,1 @@
+"""How dates are spelled where nobody chose otherwise, as in the admin."""
