@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0006_checklist'),
-        ('billing', '0025_mail_again'),
+        ('billing', '0026_turns'),
     ]
 
     operations = [
