@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 STACK_DIR = "TOKENHUB_TEST_STACK"
 
@@ -38,5 +39,13 @@ def _start() -> None:
     stack.ensure(folder, os.environ)
 
 
+def _own_redis(worker: str) -> None:
+    """One of Redis's databases for each parallel worker: what one counts of an address limits no other."""
+    url = urlsplit(os.environ["REDIS_URL"])
+    os.environ["REDIS_URL"] = url._replace(path=f"/{int(worker.removeprefix('gw')) + 1}").geturl()
+
+
 if STACK_DIR not in os.environ:
     _start()
+elif worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    _own_redis(worker)

@@ -11,7 +11,7 @@ from tests.chaos.deployment import EVERYTHING, Deployment
 from tests.chaos.monkey import Run
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
-ROUNDS = int(os.environ.get("CHAOS_ROUNDS") or 2)
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS") or 1)
 
 
 @pytest.fixture
