@@ -95,6 +95,8 @@ def test_everything_that_waits_is_listed_and_leads_somewhere(
 
 def test_quiet_times_are_said_to_be_quiet(client: Client, operator: User) -> None:
     assert "Nothing needs you" in client.get("/admin/").content.decode()
+    # The page of one app is built on this one, and knows nothing of it.
+    assert "Nothing needs you" not in client.get("/admin/billing/").content.decode()
 
 
 def test_providers_are_shown_with_their_calls_of_the_last_hour(
