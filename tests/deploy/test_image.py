@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -103,7 +104,7 @@ def rehearsal(
     environ = {
         # Nothing else than a deployment has.
         "PATH": os.defpath, "DEBUG": "0", "DATA_DIR": str(data), "DATABASE_URL": database_url(),
-        "REDIS_URL": os.environ["REDIS_URL"].removesuffix("/0") + "/7", "SECRET_KEY": "a-Secret0key_of-many+characters!" * 2,
+        "REDIS_URL": urlsplit(os.environ["REDIS_URL"])._replace(path="/7").geturl(), "SECRET_KEY": "a-Secret0key_of-many+characters!" * 2,
         "FIELD_ENCRYPTION_KEYS": os.environ["FIELD_ENCRYPTION_KEYS"], "ALLOWED_HOSTS": "tokenhub.example,127.0.0.1",
         "PUBLIC_URL": "https://tokenhub.example", "EMAIL_URL": "smtp://127.0.0.1:9", "PYTHONDONTWRITEBYTECODE": "1",
         "DEFAULT_FROM_EMAIL": "no-reply@hub.example", "CONTACT_EMAIL": "help@hub.example",

@@ -395,7 +395,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 }
 # What differs from one call to the next, whichever way it goes.
 OWN = re.compile(
-    r"req_[0-9a-f]{32}|(chatcmpl|msg|resp|gen)[-_][\w-]+|\"(created|created_at)\": ?\d+"
+    r"req_[0-9a-f]{32}|(chatcmpl|msg|resp|gen)[-_][\w-]+|\"(created|created_at|completed_at)\": ?\d+"
 )
 PASSING = {"x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"}
 FRAMING = {"content-length", "transfer-encoding"}
