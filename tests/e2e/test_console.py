@@ -158,8 +158,10 @@ def test_single_keys_search_go_and_walk_the_log_but_never_while_writing(
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).not_to_be_visible()
     page.keyboard.press("/")
+    focused = page.locator("input:focus")
+    expect(focused).to_be_visible()
     page.keyboard.type("gr?")
-    assert page.evaluate("document.activeElement.value") == "gr?"
+    expect(focused).to_have_value("gr?")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search/?q=gr%3F")
 
