@@ -1,4 +1,7 @@
-"""What people call the browser that a ``User-Agent`` header stands for."""
+"""What people call the browser that a ``User-Agent`` header stands for.
+
+A hint in a list of sessions: a few marks are enough for it, and a parser's database would have to be kept up.
+"""
 
 # In this order: most browsers name, after themselves, those that they want to be taken for.
 BROWSERS = (

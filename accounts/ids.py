@@ -8,6 +8,7 @@ import struct
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -27,6 +28,11 @@ def uuid7() -> uuid.UUID:
     fraction = (rest_ns << 12) // 1_000_000
     random = _random_word() >> 2
     return uuid.UUID(int=ms << 80 | 0x7 << 76 | fraction << 64 | 0x2 << 62 | random)
+
+
+def first_uuid7(at: datetime) -> uuid.UUID:
+    """The smallest UUID version 7 of an instant, as ``billing_uuid_at`` is in the database."""
+    return uuid.UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 def _random_word() -> int:

@@ -22,10 +22,12 @@ from django.db.utils import OperationalError
 from django.utils import timezone
 from psycopg import sql
 
+from accounts.ids import first_uuid7
 from accounts.models import Organization
 from billing.audit import CHECKS
 from billing.errors import MonthNotArchived
 from billing.models import ArchivedMonth, ArchivedUsage
+from billing.months import first_day, midnight, month_after
 
 # How long the rows of a month stay after its end: gateways that were away are back by then, and customers have looked.
 KEPT_DAYS = 90
@@ -100,7 +102,7 @@ def archive(month: date, folder: Path, *, tries: int = TRIES) -> Path:
 
 def refusals(month: date) -> list[str]:
     """Why a month cannot be archived; empty where it can."""
-    end = _instant(_after(month))
+    end = midnight(month_after(month))
     if end > timezone.now() - timedelta(days=KEPT_DAYS):
         return [f"it has not been over for {KEPT_DAYS} days"]
     if ArchivedMonth.objects.filter(month=month).exists():
@@ -114,7 +116,7 @@ def refusals(month: date) -> list[str]:
             cursor.execute(query, {"month": month, "end": end})
             if number := cursor.fetchone()[0]:
                 found.append(f"{number:,} {what}")
-        span = [_first_id(month), _first_id(_after(month))]
+        span = [first_uuid7(midnight(month)), first_uuid7(end)]
         for check in _BY_ROW:
             query = CHECKS[check].replace("{a}", "a.id >= %s AND a.id < %s")
             cursor.execute(f"{query} LIMIT 1", span)
@@ -154,7 +156,7 @@ def archived_months(
     """The months, oldest first, of which an organization's requests are archived; those that touch these days."""
     months = ArchivedUsage.objects.for_organization(organization).order_by("month")
     if since:
-        months = months.filter(month__gte=since.replace(day=1))
+        months = months.filter(month__gte=first_day(since))
     if until:
         months = months.filter(month__lte=until)
     return list(months.values_list("month", flat=True))
@@ -279,15 +281,3 @@ def _seal(month: date, digest: str, sums: dict[str, Sums], tries: int) -> None:
 
 def _partition(month: date) -> str:
     return f"billing_usage_{month:%Y%m}"
-
-
-def _after(month: date) -> date:
-    return (month.replace(day=1) + timedelta(days=32)).replace(day=1)
-
-
-def _instant(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def _first_id(month: date) -> uuid.UUID:
-    return uuid.UUID(int=int(_instant(month).timestamp() * 1000) << 80)

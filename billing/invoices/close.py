@@ -17,6 +17,7 @@ from billing.corrections import left_nano
 from billing.errors import InvoiceConflict
 from billing.models import Account, BillingProfile, Invoice, InvoiceLine, Transfer
 from billing.money import usd_from_nano
+from billing.months import first_day, midnight, month_after
 from billing.receipts import next_number
 from billing.services import post
 from billing.taxes import tax_nano
@@ -88,14 +89,14 @@ SELECT a.organization_id, charged.since
 def close_due(at: datetime | None = None) -> int:
     """Close every month that is over, in order, for every organization; returns how many invoices."""
     at = at or timezone.now()
-    this_month = _first_day(at.astimezone(UTC).date())
+    this_month = first_day(at.astimezone(UTC).date())
     with connection.cursor() as cursor:
-        cursor.execute(_OPEN, {"before": _instant(this_month)})
+        cursor.execute(_OPEN, {"before": midnight(this_month)})
         found = cursor.fetchall()
     made = 0
     for tenant, since in found:
         organization = Organization.objects.get(pk=f"org_{tenant.hex}")
-        month = _first_day(since.astimezone(UTC).date())
+        month = first_day(since.astimezone(UTC).date())
         while month < this_month:
             made += close_month(organization, month, at) is not None
             month = month_after(month)
@@ -114,9 +115,9 @@ def close_month(
     organization's row serialises it, and PostgreSQL refuses a second one. Raises
     ``InvoiceConflict`` for a month that is not over, or that a later invoice has passed.
     """
-    month = _first_day(month)
+    month = first_day(month)
     end = month_after(month)
-    if _instant(end) > (at or timezone.now()):
+    if midnight(end) > (at or timezone.now()):
         raise InvoiceConflict(f"{month:%B %Y} is not over.")
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     invoices = Invoice.objects.for_organization(organization).filter(kind=Invoice.Kind.INVOICE)
@@ -129,7 +130,7 @@ def close_month(
     # A transfer that is not committed yet has a higher number than every one that is: the range
     # is whole without holding up the gateway. What comes late is on the next invoice.
     entries = Transfer.objects.for_organization(organization).filter(
-        sequence__gte=first, created_at__lt=_instant(end)
+        sequence__gte=first, created_at__lt=midnight(end)
     )
     last = entries.aggregate(last=Max("sequence"))["last"]
     if not entries.filter(kind__in=[Transfer.Kind.USAGE, Transfer.Kind.REVERSAL]).exists():
@@ -276,16 +277,3 @@ def _with_cap(components: list[dict[str, Any]], model_fee: int) -> list[dict[str
 def _profile(organization: Organization) -> dict[str, str]:
     profile = BillingProfile.objects.for_organization(organization).first()
     return {**(profile.snapshot() if profile else {}), "organization": organization.name}
-
-
-def month_after(day: date) -> date:
-    """The first day of the next month."""
-    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
-
-
-def _first_day(day: date) -> date:
-    return day.replace(day=1)
-
-
-def _instant(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from accounts.spreadsheets import csv_lines
-from billing.invoices.close import month_after
 from billing.models import Invoice, InvoiceLine
 from billing.money import usd_from_nano
+from billing.months import month_after
 
 COLUMNS = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",

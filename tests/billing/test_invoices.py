@@ -20,12 +20,12 @@ from billing import services
 from billing.audit import audit
 from billing.errors import InvoiceConflict
 from billing.invoices import close_due, close_month, issue_credit_note
-from billing.invoices.close import month_after
 from billing.invoices.focus import focus_csv
 from billing.invoices.pdf import invoice_pdf, receipt_pdf
 from billing.invoices.requests import requests_csv
 from billing.models import Invoice, Receipt, Series, Transfer, Usage
 from billing.money import nano_from_usd, usd_from_nano
+from billing.months import month_after
 from billing.selectors import balance_of
 from tests import factories
 from tests.billing.test_automatic import apart

@@ -1,5 +1,6 @@
 """A failover that leaves a gateway with a standby: it answers, and takes no writes."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from tests.live import Gateway, Providers, marker
 from tests.load import Load
 from tests.processes import eventually
 
-ROLE = "gateway_failover"
-"""What is done to it concerns no other gateway."""
+ROLE = f"failover_{uuid.uuid4().hex}"
+"""This worker's own: what is done to it concerns no other gateway."""
 
 
 def say(statement: str) -> None:

@@ -1,6 +1,5 @@
 """Requests: the log with its filters in the URL, and one request explained."""
 
-import uuid
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from django.shortcuts import render
 from django_htmx.middleware import HtmxDetails
 
 from accounts.access import OrganizationRequest, organization_view
+from accounts.ids import first_uuid7
 from accounts.models import Organization
 from accounts.roles import Permission
 from accounts.spreadsheets import csv_lines
@@ -93,8 +93,8 @@ class Filters(forms.Form):
             if days is None:
                 return usage.none()
             usage = usage.filter(
-                id__gte=_first_id(days[0] - timedelta(days=1)),
-                id__lt=_first_id(days[1] + timedelta(days=2)),
+                id__gte=first_uuid7(midnight(days[0] - timedelta(days=1))).hex,
+                id__lt=first_uuid7(midnight(days[1] + timedelta(days=2))).hex,
             )
         if given.get("id"):
             wanted = _id_or_none(given["id"])
@@ -232,11 +232,6 @@ def _filters(request: OrganizationRequest) -> Filters:
         for key in keys
     ]
     return Filters(request.GET, named)
-
-
-def _first_id(day: date) -> str:
-    """The smallest id of a day: ids begin with their millisecond, within moments of when the request came."""
-    return uuid.UUID(int=int(midnight(day).timestamp() * 1000) << 80).hex
 
 
 def _id_or_none(text: str) -> str | None:
