@@ -8,6 +8,7 @@ followed, proxies of the environment are not used, and a whole exchange has a de
 
 import asyncio
 import contextlib
+import errno
 import http.client
 import ipaddress
 import re
@@ -107,17 +108,21 @@ _Found = Iterable[tuple[Any, ...]]
 _lookups: dict[tuple[str, int], Future[_Found]] = {}
 """Those under way."""
 _asking = threading.Lock()
+MAX_LOOKUPS = 64
+"""Names that are looked up at once: who names many, and answers for none, does not get a thread for each."""
 
 
 def _looked_up(host: str, port: int) -> Future[_Found]:
     """The lookup of a name that is under way, or a new one on a thread of its own.
 
     The event loop's few threads would all come to wait for one slow name, and every other name for them: uvloop has
-    two. What gives up a lookup does not end it.
+    two. What gives up a lookup does not end it. Raises ``OSError`` where too many are under way.
     """
     with _asking:
         found = _lookups.get((host, port))
         if found is None:
+            if len(_lookups) >= MAX_LOOKUPS:
+                raise OSError(errno.ENOBUFS, "too many names are being looked up")
             found = Future()
             threading.Thread(target=_look_up, args=(host, port, found), daemon=True).start()
             _lookups[host, port] = found

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from accounts import egress
 from tests.processes import free_port
+from tokenhub.gateway.errors import ServiceUnavailable
 from tokenhub.gateway.upstream import Client, Origin, UpstreamError, connection
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -292,6 +294,38 @@ def test_a_name_that_takes_long_to_look_up_holds_up_no_other(
 
     asyncio.run(run())
     assert looked_up["slow.example.com"] == 1
+
+
+def test_names_that_nobody_answers_for_do_not_get_a_thread_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over, asked = threading.Event(), Counter[str]()
+
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> Any:
+        asked[host] += 1
+        over.wait(30)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def run() -> None:
+        slow = [
+            asyncio.ensure_future(egress.resolve_async(f"{number}.example.com", 443))
+            for number in range(egress.MAX_LOOKUPS)
+        ]
+        await asyncio.sleep(0)
+
+        # Our own trouble, and nobody's fault: no provider is blamed for it.
+        with pytest.raises(ServiceUnavailable):
+            await ask("http://another.example.com")
+
+        over.set()
+        await asyncio.gather(*slow, return_exceptions=True)
+        with pytest.raises(UpstreamError, match="connect_error"):
+            await ask("http://another.example.com")
+
+    asyncio.run(run())
+    assert len(asked) == egress.MAX_LOOKUPS + 1
 
 
 def test_a_request_is_sent_twice_at_most_however_many_connections_went_stale() -> None:
