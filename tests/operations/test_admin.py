@@ -12,7 +12,7 @@ from accounts.audit import SYSTEM
 from accounts.models import User
 from billing import adjustments
 from billing.models import StripeEvent, StripeInstruction, TopUp
-from routing.models import HealthSample, Offering, OfferingHealth, Provider
+from routing.models import HealthSample, Offering, OfferingHealth, Price, Provider
 from tests import factories
 from tests.web.pages import HOSTILE, safe
 from tokenhub.operations import find
@@ -235,11 +235,10 @@ def test_a_filter_by_what_is_empty_has_a_word_to_press(operator: User, client: C
     assert '<a href="?error_code=">None</a>' in shown
 
 
-def test_prices_say_whose_they_are(operator: User, client: Client) -> None:
-    offered = Offering.objects.select_related("model", "endpoint__provider").first()
-    assert offered is not None
+def test_prices_say_whose_they_are(catalogue: None, operator: User, client: Client) -> None:
+    price = Price.objects.latest("id")
+    offered, endpoint = price.offering, price.offering.endpoint
 
-    shown = client.get("/admin/routing/price/").content.decode()
+    shown = client.get(f"/admin/routing/price/?id={price.pk}").content.decode()
 
-    endpoint = offered.endpoint
     assert f"{offered.model} at {endpoint.provider}, {endpoint.region_id}" in shown
